@@ -1,0 +1,35 @@
+# How targets of this project are made: warnings, sanitizers, and LibTorch's precompiled header.
+
+add_compile_options(-Wall -Wextra -Werror -Winvalid-pch -Wno-missing-field-initializers
+                    -Wno-dangling-pointer)  # gcc 12 misreads protobuf maps
+if(ADAMANT_SANITIZE)
+  add_compile_options(-fsanitize=${ADAMANT_SANITIZE} -fno-omit-frame-pointer)
+  add_link_options(-fsanitize=${ADAMANT_SANITIZE})
+  if(ADAMANT_SANITIZE MATCHES thread)
+    add_compile_options(-U__SANITIZE_THREAD__)  # protobuf's headers change a class layout on it
+  endif()
+endif()
+
+# A static library adamant_<name> with the alias adamant::<name>, from all sources but main.cc of the
+# current folder and of the folders in `ARGN`.
+function(adamant_library name)
+  file(GLOB sources CONFIGURE_DEPENDS *.cc)
+  foreach(folder ${ARGN})
+    file(GLOB more CONFIGURE_DEPENDS ${folder}/*.cc)
+    list(APPEND sources ${more})
+  endforeach()
+  list(FILTER sources EXCLUDE REGEX "/main\\.cc$")
+  add_library(adamant_${name} STATIC ${sources})
+  add_library(adamant::${name} ALIAS adamant_${name})
+  target_include_directories(adamant_${name} PUBLIC ${CMAKE_SOURCE_DIR})
+endfunction()
+
+# LibTorch's headers cost 10 s a file: every target that sees them shares core's precompiled header, hence its flags.
+function(adamant_uses_torch target)
+  target_compile_options(${target} PRIVATE -O1)
+  if(target STREQUAL adamant_core)
+    target_precompile_headers(${target} PRIVATE <torch/torch.h>)
+  else()
+    target_precompile_headers(${target} REUSE_FROM adamant_core)
+  endif()
+endfunction()
