@@ -30,7 +30,7 @@ namespace adamant {
 // A named set of parameter values, chosen by the parameter `preset`.
 struct Preset {
   std::string name;
-  std::vector<std::pair<std::string, double>> values;
+  std::vector<std::pair<std::string, Param::Default>> values;
 };
 
 struct Declaration {
