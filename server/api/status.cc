@@ -11,6 +11,12 @@ namespace {
 
 constexpr size_t kMaxMessageBytes = 1024;
 constexpr size_t kMaxDescriptionBytes = 512;
+constexpr char kRetryInfoUrl[] = "type.googleapis.com/google.rpc.RetryInfo";
+constexpr absl::Duration kRetryDelay = absl::Seconds(5);
+
+bool IsTemporary(absl::StatusCode code) {
+  return code == absl::StatusCode::kUnavailable || code == absl::StatusCode::kResourceExhausted;
+}
 
 // The reason of a status that states none.
 absl::string_view GeneralReason(absl::StatusCode code) {
@@ -73,6 +79,8 @@ grpc::Status ToGrpc(const absl::Status& status) {
     if (secret) full = absl::InternalError("internal error; the server's log tells more");
     full = WithReason(full, GeneralReason(full.code()));
   }
+  if (IsTemporary(full.code()) && !full.GetPayload(kRetryInfoUrl).has_value())
+    full = WithRetryAfter(std::move(full), kRetryDelay);
   google::rpc::Status message = ToRpcStatus(full);
   message.set_message(Cut(full.message(), kMaxMessageBytes));
   FitDetails(message);
@@ -159,10 +167,13 @@ absl::Status Precondition(absl::string_view reason, absl::string_view type,
 }
 
 absl::Status DrainingStatus() {
-  return WithRetryAfter(
-      WithReason(absl::UnavailableError("the server is shutting down; try again later"),
-                 "DRAINING"),
-      absl::Seconds(5));
+  return WithReason(absl::UnavailableError("the server is shutting down; try again later"),
+                    "DRAINING");
+}
+
+absl::Status OverloadedStatus() {
+  return WithReason(absl::ResourceExhaustedError("too many calls at once; try again later"),
+                    "QUEUE_FULL");
 }
 
 absl::Status WithRetryAfter(absl::Status status, absl::Duration delay) {

@@ -20,7 +20,8 @@ inline constexpr size_t kMaxDetailBytes = 4096;
 
 // Code, message and every google.rpc detail. A status without a reason gets the general one of its
 // code; the text of an INTERNAL or UNKNOWN error without a reason stays in the server's log.
-// Details are cut to kMaxDetailBytes by dropping the last violations.
+// UNAVAILABLE and RESOURCE_EXHAUSTED get a RetryInfo when they have none. Details are cut to
+// kMaxDetailBytes by dropping the last violations.
 grpc::Status ToGrpc(const absl::Status& status);
 
 // The inverse; used by tests and by clients of the C++ library's kind.
@@ -45,8 +46,11 @@ absl::Status ResourceExists(absl::string_view type, absl::string_view name,
 absl::Status Precondition(absl::string_view reason, absl::string_view type,
                           const std::vector<std::string>& subjects, absl::string_view message);
 
-// UNAVAILABLE / DRAINING with RetryInfo.
+// UNAVAILABLE / DRAINING.
 absl::Status DrainingStatus();
+
+// RESOURCE_EXHAUSTED / QUEUE_FULL: too many calls at once.
+absl::Status OverloadedStatus();
 
 // `status` with RetryInfo.
 absl::Status WithRetryAfter(absl::Status status, absl::Duration delay);
