@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "google/protobuf/message.h"
+#include "common/serialize.h"
 #include "server/store/commit_queue.h"
 #include "server/store/job_store.h"
 #include "server/store/sqlite_database.h"
@@ -42,9 +42,6 @@ struct SqliteSession {
     queue->Add(std::move(command));
   }
 };
-
-// Equal messages give equal bytes, whatever the order of their maps.
-std::string SerializeStably(const google::protobuf::Message& message);
 
 template <typename Message>
 Message ParseStored(absl::string_view bytes) {
