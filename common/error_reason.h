@@ -9,6 +9,8 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
+#include "google/protobuf/message.h"
+#include "google/rpc/status.pb.h"
 
 namespace adamant {
 
@@ -23,5 +25,13 @@ absl::Status WithReason(absl::Status status, absl::string_view reason,
 
 // The reason, or "" when none was given.
 std::string ReasonOf(const absl::Status& status);
+
+// `status` with one more google.rpc detail message (BadRequest, RetryInfo, ...), replacing an
+// earlier one of the same type.
+absl::Status WithDetail(absl::Status status, const google::protobuf::Message& detail);
+
+// Code, message and details as a message, for Job.error and worker frames; and back.
+google::rpc::Status ToRpcStatus(const absl::Status& status);
+absl::Status FromRpcStatus(const google::rpc::Status& status);
 
 }  // namespace adamant
