@@ -30,7 +30,7 @@ namespace adamant {
 // A named set of parameter values, chosen by the parameter `preset`.
 struct Preset {
   std::string name;
-  std::vector<std::pair<std::string, double>> values;
+  std::vector<std::pair<std::string, Param::Default>> values;
 };
 
 struct Declaration {
@@ -97,12 +97,22 @@ class Registration {
   }
 };
 
+// StatusOr<R> for a factory that returns R or StatusOr<R>.
+template <class R>
+struct PluginResult {
+  using type = absl::StatusOr<R>;
+};
+template <class R>
+struct PluginResult<absl::StatusOr<R>> {
+  using type = absl::StatusOr<R>;
+};
+
 // Makes the plug-in that `spec` chooses: INVALID_ARGUMENT for an unknown name or a bad parameter,
 // else what the factory returns for the completed parameters and `args`.
 template <class T, class... Args>
-auto MakePlugin(const v1::PluginSpec& spec, Args&&... args)
-    -> absl::StatusOr<decltype(std::declval<typename T::Factory*>()(std::declval<Params>(),
-                                                                    std::forward<Args>(args)...))> {
+auto MakePlugin(const v1::PluginSpec& spec, Args&&... args) ->
+    typename PluginResult<decltype(std::declval<typename T::Factory*>()(
+        std::declval<Params>(), std::forward<Args>(args)...))>::type {
   absl::StatusOr<v1::PluginSpec> normal = NormalizePluginSpec(spec, Registry<T>::Family());
   if (!normal.ok()) return normal.status();
   const auto& entry = Registry<T>::All().at(normal->name());
