@@ -35,9 +35,7 @@ ToyPointer OfLinear(const ModelShape& shape,
   const at::Tensor bias = Fixed({shape.num_classes}, "bias");
   return std::make_unique<ToyModel>(
       shape,
-      [=](const at::Tensor& x, bool) {
-        return change(x, Affine(x, weight, bias)).to(at::kFloat);
-      },
+      [=](const at::Tensor& x, bool) { return change(x, Affine(x, weight, bias)).to(at::kFloat); },
       NamedTensors{{"weight", weight}, {"bias", bias}});
 }
 
@@ -141,9 +139,9 @@ Batch ToyBatch(const Model& model, int64_t count, int64_t first) {
   const auto values = static_cast<size_t>(Values(shape));
   for (int64_t i = 0; i < count; ++i) {
     const Rng rng(1, "toy", first + i);
-    rng.Uniform({.purpose = Purpose::kTest},
-                absl::MakeSpan(batch.images.data_ptr<float>() + i * static_cast<int64_t>(values),
-                               values));
+    rng.Uniform(
+        {.purpose = Purpose::kTest},
+        absl::MakeSpan(batch.images.data_ptr<float>() + i * static_cast<int64_t>(values), values));
   }
   const at::NoGradGuard no_grad;
   batch.labels = count > 0 ? model.Logits(batch.images).argmax(1) : at::empty({0}, at::kLong);
