@@ -14,20 +14,6 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-std::string NormName(Norm norm) {
-  switch (norm) {
-    case Norm::kLinf:
-      return "linf";
-    case Norm::kL2:
-      return "l2";
-    case Norm::kL1:
-      return "l1";
-    case Norm::kL0:
-      return "l0";
-  }
-  return "";
-}
-
 bool Contains(const std::vector<std::string>& all, const std::string& one) {
   return std::find(all.begin(), all.end(), one) != all.end();
 }
