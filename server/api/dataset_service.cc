@@ -99,7 +99,7 @@ grpc::ServerUnaryReactor* DatasetServiceImpl::GetDataset(grpc::CallbackServerCon
                                                          const v1::GetDatasetRequest* request,
                                                          v1::Dataset* response) {
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  parts_.store.GetDataset(kLocalTenant, request->name(), AnswerWith(reactor, response));
+  parts_.store.datasets().Get(kLocalTenant, request->name(), AnswerWith(reactor, response));
   return reactor;
 }
 
@@ -110,7 +110,7 @@ grpc::ServerUnaryReactor* DatasetServiceImpl::ListDatasets(grpc::CallbackServerC
       OpenListPage(parts_.tokens, "ListDatasets", request->page_size(), request->page_token());
   if (!page.ok()) return Answer(context, page.status());
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  parts_.store.ListDatasets(
+  parts_.store.datasets().List(
       kLocalTenant, page->after, page->size + 1,
       [this, reactor, response, page = *page](absl::StatusOr<std::vector<v1::Dataset>> datasets) {
         if (datasets.ok())
@@ -125,9 +125,9 @@ grpc::ServerUnaryReactor* DatasetServiceImpl::DeleteDataset(grpc::CallbackServer
                                                             const v1::DeleteDatasetRequest* request,
                                                             google::protobuf::Empty* /*response*/) {
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  parts_.store.DeleteDataset(kLocalTenant, request->name(), [reactor](absl::StatusOr<Done> done) {
-    reactor->Finish(ToGrpc(done.status()));
-  });
+  parts_.store.datasets().Delete(
+      kLocalTenant, request->name(),
+      [reactor](absl::StatusOr<Done> done) { reactor->Finish(ToGrpc(done.status())); });
   return reactor;
 }
 

@@ -132,7 +132,7 @@ grpc::ServerUnaryReactor* ModelServiceImpl::GetModel(grpc::CallbackServerContext
                                                      const v1::GetModelRequest* request,
                                                      v1::Model* response) {
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  parts_.store.GetModel(kLocalTenant, request->name(), AnswerWith(reactor, response));
+  parts_.store.models().Get(kLocalTenant, request->name(), AnswerWith(reactor, response));
   return reactor;
 }
 
@@ -143,7 +143,7 @@ grpc::ServerUnaryReactor* ModelServiceImpl::ListModels(grpc::CallbackServerConte
       OpenListPage(parts_.tokens, "ListModels", request->page_size(), request->page_token());
   if (!page.ok()) return Answer(context, page.status());
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  parts_.store.ListModels(
+  parts_.store.models().List(
       kLocalTenant, page->after, page->size + 1,
       [this, reactor, response, page = *page](absl::StatusOr<std::vector<v1::Model>> models) {
         if (models.ok())
@@ -158,7 +158,7 @@ grpc::ServerUnaryReactor* ModelServiceImpl::DeleteModel(grpc::CallbackServerCont
                                                         const v1::DeleteModelRequest* request,
                                                         google::protobuf::Empty* /*response*/) {
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  parts_.store.DeleteModel(kLocalTenant, request->name(), [reactor](absl::StatusOr<Done> done) {
+  parts_.store.models().Delete(kLocalTenant, request->name(), [reactor](absl::StatusOr<Done> done) {
     reactor->Finish(ToGrpc(done.status()));
   });
   return reactor;
