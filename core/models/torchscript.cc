@@ -131,6 +131,7 @@ absl::Status ProbeBatches(const Model& model, const at::Tensor& images) {
 }
 
 absl::Status ProbeGradient(const Model& model, const at::Tensor& images) {
+  const at::AutoGradMode with_grad(true);
   const at::Tensor x = images.clone().requires_grad_(true);
   const at::Tensor logits = model.Logits(x);
   if (!logits.requires_grad()) {
