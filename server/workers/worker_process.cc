@@ -5,7 +5,6 @@
 #include <poll.h>
 #include <spawn.h>
 #include <sys/eventfd.h>
-#include <sys/pidfd.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/wait.h>
@@ -19,6 +18,10 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/status_macros.h"
+
+extern "C" {
+#include <sys/pidfd.h>  // glibc 2.36 declares it without C linkage
+}
 
 extern char** environ;
 
