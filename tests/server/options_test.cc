@@ -27,18 +27,24 @@ struct BindCase {
 
 TEST(CheckListenAddress, AllowsLoopbackAndUnixSocketsOnly) {
   const BindCase cases[] = {
-      {"127.0.0.1:50061", "ok"},   {"127.8.9.1:1", "ok"},
-      {"localhost:0", "ok"},       {"[::1]:50061", "ok"},
-      {"unix:/run/a.sock", "ok"},  {"unix:relative", "ok"},
+      {"127.0.0.1:50061", "ok"},
+      {"127.8.9.1:1", "ok"},
+      {"localhost:0", "ok"},
+      {"[::1]:50061", "ok"},
+      {"unix:/run/a.sock", "ok"},
+      {"unix:relative", "ok"},
       {"0.0.0.0:50061", "PUBLIC_WITHOUT_TLS"},
       {"[::]:50061", "PUBLIC_WITHOUT_TLS"},
       {"192.168.1.4:50061", "PUBLIC_WITHOUT_TLS"},
       {"example.org:50061", "PUBLIC_WITHOUT_TLS"},
       {"[::ffff:10.0.0.1]:1", "PUBLIC_WITHOUT_TLS"},
       {"128.0.0.1:1", "PUBLIC_WITHOUT_TLS"},
-      {"127.0.0.1", ""},           {"127.0.0.1:", ""},
-      {"127.0.0.1:70000", ""},     {"127.0.0.1:-1", ""},
-      {"unix:", ""},               {"", ""},
+      {"127.0.0.1", ""},
+      {"127.0.0.1:", ""},
+      {"127.0.0.1:70000", ""},
+      {"127.0.0.1:-1", ""},
+      {"unix:", ""},
+      {"", ""},
   };
   for (const BindCase& row : cases) {
     const absl::Status status = CheckListenAddress(row.address);

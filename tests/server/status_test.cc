@@ -26,14 +26,15 @@ bool FindDetail(const grpc::Status& status, Detail& detail) {
 std::vector<Violation> ManyViolations(int count, size_t length) {
   std::vector<Violation> violations;
   for (int i = 0; i < count; ++i) {
-    violations.push_back({absl::StrCat("spec.field", i), "BAD_PARAMETER", std::string(length, 'x')});
+    violations.push_back(
+        {absl::StrCat("spec.field", i), "BAD_PARAMETER", std::string(length, 'x')});
   }
   return violations;
 }
 
 TEST(ToGrpc, KeepsCodeMessageAndReason) {
-  const grpc::Status status = ToGrpc(WithReason(absl::NotFoundError("there is no job \"x\""),
-                                                "JOB_NOT_FOUND", {{"name", "x"}}));
+  const grpc::Status status = ToGrpc(
+      WithReason(absl::NotFoundError("there is no job \"x\""), "JOB_NOT_FOUND", {{"name", "x"}}));
   EXPECT_EQ(status.error_code(), grpc::StatusCode::NOT_FOUND);
   EXPECT_EQ(status.error_message(), "there is no job \"x\"");
   google::rpc::ErrorInfo info;
