@@ -7,7 +7,7 @@
 
 namespace adamant {
 
-absl::Status RunTraining(const v1::TrainSpec& spec, RunContext& context, v1::TrainReport& report) {
+absl::Status RunTrain(const v1::TrainSpec& spec, RunContext& context, v1::TrainReport& report) {
   std::unique_ptr<Trainer> trainer;
   const RunControl control([&] { return context.StopRequested(); },
                            [&] {

@@ -16,6 +16,6 @@ namespace adamant {
 // checkpoint belongs to another spec or other data, or, with require_reproducible, to another
 // fingerprint. OUT_OF_RANGE: a loss, a term or the gradient is not finite. Throws Stopped after a
 // checkpoint was saved.
-absl::Status RunTraining(const v1::TrainSpec& spec, RunContext& context, v1::TrainReport& report);
+absl::Status RunTrain(const v1::TrainSpec& spec, RunContext& context, v1::TrainReport& report);
 
 }  // namespace adamant

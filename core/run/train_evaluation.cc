@@ -5,66 +5,58 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/status_macros.h"
-#include "core/attacks/attack.h"
-#include "core/run/inner_attack.h"
+#include "core/attacks/victim.h"
+#include "core/base/statistics.h"
 
 namespace adamant {
 namespace {
-constexpr int64_t kBatch = 100;
 
-v1::Accuracy ToAccuracy(int64_t correct, int64_t total) {
-  v1::Accuracy accuracy;
-  accuracy.set_correct(correct);
-  accuracy.set_total(total);
-  accuracy.set_ratio(static_cast<double>(correct) / static_cast<double>(total));
-  return accuracy;
+bool CleanCorrect(const v1::SampleOutcome& outcome) {
+  return outcome.state() != v1::CLEAN_WRONG && outcome.state() != v1::ERROR;
+}
+
+double LargestClassShare(const std::vector<v1::SampleOutcome>& outcomes, int64_t classes) {
+  std::vector<int64_t> counts(classes, 0);
+  for (const v1::SampleOutcome& outcome : outcomes) {
+    if (outcome.clean_pred() >= 0 && outcome.clean_pred() < classes) ++counts[outcome.clean_pred()];
+  }
+  return static_cast<double>(*std::max_element(counts.begin(), counts.end())) /
+         static_cast<double>(outcomes.size());
 }
 
 }  // namespace
 
 absl::StatusOr<TrainMeasurement> MeasureInTraining(Model& model, const DataSlice& slice,
-                                                   const std::vector<v1::AttackEntry>& entries,
+                                                   std::vector<AttackInstance> attacks,
                                                    uint64_t seed, int64_t epoch,
+                                                   const std::string& device,
                                                    const RunControl& control) {
-  int64_t clean = 0;
-  std::vector<int64_t> robust(entries.size(), 0);
-  std::vector<int64_t> predicted(model.info().shape.num_classes, 0);
-  for (int64_t begin = 0; begin < slice.size(); begin += kBatch) {
-    ASSIGN_OR_RETURN(const Batch batch, slice.Read(begin, std::min(begin + kBatch, slice.size())));
-    control.Check();
-    Victim victim(model);
-    const at::Tensor predictions = victim.Logits(batch.images).argmax(1);
-    const at::Tensor correct = predictions.eq(batch.labels);
-    clean += correct.sum().item<int64_t>();
-    for (int64_t i = 0; i < batch.size(); ++i) ++predicted[predictions[i].item<int64_t>()];
-    for (size_t e = 0; e < entries.size(); ++e) {
-      ASSIGN_OR_RETURN(const std::unique_ptr<Attack> attack,
-                       MakePlugin<Attack>(entries[e].attack()));
-      ASSIGN_OR_RETURN(const ThreatModel threat,
-                       ToThreatModel(entries[e].threat(), model.info().shape));
-      AttackSettings settings;
-      settings.seed = seed;
-      settings.stream = absl::StrCat("eval_attack:", entries[e].attack().name(), ":", epoch);
-      const AttackResult result = attack->Run(victim, batch, threat, settings, control);
-      robust[e] += victim.Logits(result.images)
-                       .argmax(1)
-                       .eq(batch.labels)
-                       .logical_and(correct)
-                       .sum()
-                       .item<int64_t>();
-    }
+  for (AttackInstance& attack : attacks) {
+    attack.stream = absl::StrCat("eval_attack:", attack.spec.name(), ":", epoch);
   }
+  const FrozenModel frozen(model);
+  EvaluationOptions options;
+  options.seed = seed;
+  options.cascade = false;
+  options.device = device;
+  ASSIGN_OR_RETURN(const EvaluationResult result,
+                   RunEvaluation(model, SamplesOf(slice), attacks, options, control));
+  const auto& outcomes = result.outcomes;
+  const auto total = static_cast<int64_t>(outcomes.size());
   TrainMeasurement out;
-  out.clean_accuracy = ToAccuracy(clean, slice.size());
-  for (size_t e = 0; e < entries.size(); ++e) {
+  out.clean_accuracy =
+      MakeAccuracy(std::count_if(outcomes.begin(), outcomes.end(), CleanCorrect), total);
+  out.largest_class_share = LargestClassShare(outcomes, model.info().shape.num_classes);
+  for (size_t i = 0; i < attacks.size(); ++i) {
+    int64_t robust = 0;
+    for (int64_t s = 0; s < total; ++s) {
+      robust += CleanCorrect(outcomes[s]) && !result.instances[i].broken_at[s] ? 1 : 0;
+    }
     v1::NamedAccuracy named;
-    named.set_name(entries[e].attack().name());
-    *named.mutable_accuracy() = ToAccuracy(robust[e], slice.size());
+    named.set_name(attacks[i].name);
+    *named.mutable_accuracy() = MakeAccuracy(robust, total);
     out.robust_accuracy.push_back(std::move(named));
   }
-  out.largest_class_share =
-      static_cast<double>(*std::max_element(predicted.begin(), predicted.end())) /
-      static_cast<double>(slice.size());
   return out;
 }
 

@@ -6,6 +6,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "common/status_macros.h"
+#include "core/run/inputs.h"
 #include "core/run/train_plan.h"
 
 namespace adamant {
@@ -13,35 +14,6 @@ namespace {
 
 constexpr int64_t kAutoBatch = 128;
 constexpr int kEvaluationSteps = 10;
-
-absl::StatusOr<DataSlice> OpenSlice(const v1::DataSource& source, absl::string_view role,
-                                    RunContext& context) {
-  ASSIGN_OR_RETURN(const DataInput input, context.data(role));
-  ASSIGN_OR_RETURN(std::unique_ptr<Dataset> dataset,
-                   MakePlugin<Dataset>(input.reader, input.files));
-  DataSlice slice;
-  slice.dataset = std::move(dataset);
-  slice.name = input.name;
-  const std::string fallback = role == "train" ? "train" : "test";
-  slice.split = source.split().empty() ? fallback : source.split();
-  ASSIGN_OR_RETURN(const int64_t size, slice.dataset->SplitSize(slice.split));
-  ASSIGN_OR_RETURN(slice.ids, SelectIds(source, size));
-  return slice;
-}
-
-absl::Status CheckShape(const DatasetInfo& data, const ModelShape& model, absl::string_view role) {
-  if (data.channels != model.channels || data.height != model.height || data.width != model.width) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(role, ": images are ", data.channels, "x", data.height, "x", data.width,
-                     " but the model takes ", model.channels, "x", model.height, "x", model.width));
-  }
-  if (data.num_classes > model.num_classes) {
-    return absl::InvalidArgumentError(absl::StrCat(role, ": the data has ", data.num_classes,
-                                                   " classes but the model has ",
-                                                   model.num_classes));
-  }
-  return absl::OkStatus();
-}
 
 bool HasBatchNorm(const Model& model) {
   for (const auto& [name, buffer] : model.Buffers()) {
@@ -66,7 +38,7 @@ absl::Status OpenModelFor(const DatasetInfo& data, RunContext& context, TrainSet
   for (const auto& [name, parameter] : setup.model->Parameters()) {
     parameter.set_requires_grad(true);
   }
-  return CheckShape(data, setup.model->info().shape, "train");
+  return CheckFits(data, setup.model->info().shape, "train");
 }
 
 absl::Status OpenData(RunContext& context, const RunControl& control, TrainSetup& setup) {
@@ -80,7 +52,7 @@ absl::Status OpenData(RunContext& context, const RunControl& control, TrainSetup
   if (spec.has_validation()) {
     ASSIGN_OR_RETURN(setup.validation, OpenSlice(spec.validation(), "validation", context));
     RETURN_IF_ERROR(
-        CheckShape(setup.validation.dataset->info(), setup.model->info().shape, "validation"));
+        CheckFits(setup.validation.dataset->info(), setup.model->info().shape, "validation"));
   } else {
     std::tie(train, setup.validation) = SplitForValidation(all, spec.val_ratio(), spec.seed());
   }
@@ -151,40 +123,30 @@ absl::Status OpenObjective(TrainSetup& setup) {
   return absl::OkStatus();
 }
 
-v1::Norm ToProto(Norm norm) {
-  switch (norm) {
-    case Norm::kL2:
-      return v1::L2;
-    case Norm::kL1:
-      return v1::L1;
-    case Norm::kL0:
-      return v1::L0;
-    case Norm::kLinf:
-      return v1::LINF;
+// pgd under the training threat, for a spec that names no evaluation attacks.
+v1::AttackEntry DefaultEvaluationAttack(const TrainSetup& setup) {
+  v1::AttackEntry entry;
+  if (setup.spec.has_threat()) {
+    *entry.mutable_threat() = setup.spec.threat();
+  } else {
+    entry.mutable_threat()->set_epsilon(setup.inner->threat().epsilon);
   }
-  return v1::LINF;
+  if (entry.threat().norm() == v1::NORM_UNSPECIFIED) entry.mutable_threat()->set_norm(v1::LINF);
+  entry.mutable_attack()->set_name("pgd");
+  auto& params = *entry.mutable_attack()->mutable_params()->mutable_fields();
+  params["steps"].set_number_value(kEvaluationSteps);
+  params["step_size"].set_number_value(entry.threat().epsilon() / 4);
+  params["random_start"].set_bool_value(true);
+  return entry;
 }
 
-// The spec's attacks, else pgd under the training threat, else none.
-void ChooseEvaluationAttacks(TrainSetup& setup) {
-  const v1::TrainSpec& spec = setup.spec;
-  const auto& given = spec.evaluation().attacks();
-  setup.evaluation_attacks.assign(given.begin(), given.end());
-  if (setup.evaluation_attacks.empty() && (spec.has_threat() || setup.inner != nullptr)) {
-    v1::AttackEntry entry;
-    if (spec.has_threat()) {
-      *entry.mutable_threat() = spec.threat();
-    } else {
-      entry.mutable_threat()->set_norm(ToProto(setup.inner->threat().norm));
-      entry.mutable_threat()->set_epsilon(setup.inner->threat().epsilon);
-    }
-    entry.mutable_attack()->set_name("pgd");
-    auto& params = *entry.mutable_attack()->mutable_params()->mutable_fields();
-    params["steps"].set_number_value(kEvaluationSteps);
-    params["step_size"].set_number_value(entry.threat().epsilon() / 4);
-    params["random_start"].set_bool_value(true);
-    setup.evaluation_attacks.push_back(std::move(entry));
+absl::Status ChooseEvaluationAttacks(TrainSetup& setup) {
+  google::protobuf::RepeatedPtrField<v1::AttackEntry> entries = setup.spec.evaluation().attacks();
+  if (entries.empty() && (setup.spec.has_threat() || setup.inner != nullptr)) {
+    *entries.Add() = DefaultEvaluationAttack(setup);
   }
+  ASSIGN_OR_RETURN(setup.evaluation_attacks, MakeInstances(entries, setup.model->info().shape));
+  return absl::OkStatus();
 }
 
 absl::Status ChooseMetric(TrainSetup& setup) {
@@ -212,7 +174,7 @@ absl::StatusOr<TrainSetup> OpenTraining(const v1::TrainSpec& spec, RunContext& c
   RETURN_IF_ERROR(OpenData(context, control, setup));
   RETURN_IF_ERROR(SetLength(setup));
   RETURN_IF_ERROR(OpenObjective(setup));
-  ChooseEvaluationAttacks(setup);
+  RETURN_IF_ERROR(ChooseEvaluationAttacks(setup));
   RETURN_IF_ERROR(ChooseMetric(setup));
   return setup;
 }

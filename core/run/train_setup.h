@@ -12,6 +12,7 @@
 #include "core/models/model.h"
 #include "core/objectives/objective.h"
 #include "core/run/augment.h"
+#include "core/run/evaluation.h"
 #include "core/run/inner_attack.h"
 #include "core/run/run_context.h"
 #include "core/run/schedule.h"
@@ -28,7 +29,7 @@ struct TrainSetup {
   Augmentations augmentations;
   TrainData train;
   DataSlice validation;  // what evaluations measure on; empty: none
-  std::vector<v1::AttackEntry> evaluation_attacks;
+  std::vector<AttackInstance> evaluation_attacks;
   RunLength length;
   std::vector<std::string> class_names;
   std::string train_digest;

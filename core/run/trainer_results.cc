@@ -50,7 +50,7 @@ absl::Status Trainer::Evaluate() {
   const int64_t epoch = (state_.step() - 1) / setup_.length.steps_per_epoch;
   ASSIGN_OR_RETURN(const TrainMeasurement measured,
                    MeasureInTraining(*setup_.model, setup_.validation, setup_.evaluation_attacks,
-                                     setup_.spec.seed(), epoch, control_));
+                                     setup_.spec.seed(), epoch, context_.device(), control_));
   phase_ = "train";
   v1::TrainReport& report = *state_.mutable_report();
   v1::TrainEvaluationResult& result = *report.add_evaluations();

@@ -68,6 +68,12 @@ absl::Status CheckFound(const v1::Dataset& dataset) {
   return absl::InvalidArgumentError("the dataset has no samples");
 }
 
+template <typename Resource>
+absl::StatusOr<Resource> Usable(Resource found) {
+  RETURN_IF_ERROR(CheckFound(found));
+  return found;
+}
+
 // What `found` or its absence does to the stored resource.
 template <typename Resource>
 void ApplyVerdict(const absl::StatusOr<Resource>& found, Resource& resource) {
@@ -101,10 +107,11 @@ void Validation::RunModel() {
   });
   if (!stored.ok()) return;
   absl::StatusOr<worker::v1::Result> result = AskWorker(OpenModelInputs(*stored, services_.blobs));
-  absl::StatusOr<v1::Model> found = result.status();
+  absl::StatusOr<v1::Model> found = absl::UnknownError("");
   if (result.ok()) {
-    found = std::move(*result->mutable_model());
-    if (const absl::Status usable = CheckFound(*found); !usable.ok()) found = usable;
+    found = Usable(std::move(*result->mutable_model()));
+  } else {
+    found = result.status();
   }
   if (absl::IsCancelled(found.status()) || (!found.ok() && stored->state() == v1::READY)) return;
   Await<v1::Model>([&](Reply<v1::Model> reply) {
@@ -120,10 +127,11 @@ void Validation::RunDataset() {
   if (!stored.ok()) return;
   absl::StatusOr<worker::v1::Result> result =
       AskWorker(OpenDatasetInputs(*stored, services_.blobs));
-  absl::StatusOr<v1::Dataset> found = result.status();
+  absl::StatusOr<v1::Dataset> found = absl::UnknownError("");
   if (result.ok()) {
-    found = std::move(*result->mutable_dataset());
-    if (const absl::Status usable = CheckFound(*found); !usable.ok()) found = usable;
+    found = Usable(std::move(*result->mutable_dataset()));
+  } else {
+    found = result.status();
   }
   if (absl::IsCancelled(found.status())) return;
   Await<v1::Dataset>([&](Reply<v1::Dataset> reply) {
