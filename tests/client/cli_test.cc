@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
@@ -190,7 +191,8 @@ TEST_F(Cli, WatchWritesEventsAsJsonLinesUntilTheTerminalOne) {
   event.mutable_state()->set_to(v1::SUCCEEDED);
   server_.jobs.watches = {{{event}, grpc::Status::OK}};
   EXPECT_EQ(Run({"job", "watch", "abcdefghijklmnopqrstuvwxyz", "-o", "jsonl"}), 0) << err_.str();
-  EXPECT_EQ(std::count(out_.str().begin(), out_.str().end(), '\n'), 1);
+  const std::string lines = out_.str();
+  EXPECT_EQ(std::count(lines.begin(), lines.end(), '\n'), 1);
   EXPECT_THAT(out_.str(), HasSubstr("\"terminal\":true"));
 }
 

@@ -154,7 +154,7 @@ TEST(Report, OfAnAttackPutsTheVerdictBesideTheHeadline) {
             "Work:             40 000 forward and 39 000 backward rows in 12.5 s\n"
             "\n"
             "Attacks (AFTER: robust against this one and all before it; ALONE: against this one)\n"
-            "  #  ATTACK  THREAT    AFTER    ALONE  BROKEN   OF  FORWARDS  BACKWARDS  SECONDS\n"
+            "  #  ATTACK  THREAT      AFTER  ALONE  BROKEN   OF  FORWARDS  BACKWARDS  SECONDS\n"
             "  0  pgd     linf 0.3  92.00 %      -      62  982    39 000     39 000       12\n"
             "\n"
             "Notes of attack 0\n"
