@@ -2,12 +2,14 @@
 #include "core/engine.h"
 
 #include <malloc.h>
+#include <torch/torch.h>
 #include <unistd.h>
 
 #include <new>
 #include <stdexcept>
 #include <string>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "common/status_macros.h"
 #include "core/analyses/analysis.h"
@@ -110,9 +112,9 @@ absl::Status InspectModel(const ModelInput& input, v1::Model& model) {
 
 absl::Status InspectDataset(const DataInput& input, v1::Dataset& dataset) {
   return Guard([&]() -> absl::Status {
-    ASSIGN_OR_RETURN(const auto made, MakePlugin<Dataset>(input.reader, input.files));
-    RETURN_IF_ERROR(made.status());
-    const DatasetInfo& info = (*made)->info();
+    ASSIGN_OR_RETURN(const std::unique_ptr<Dataset> opened,
+                     MakePlugin<Dataset>(input.reader, input.files));
+    const DatasetInfo& info = opened->info();
     dataset.clear_splits();
     for (const auto& [name, size] : info.splits) {
       v1::DataSplit* split = dataset.add_splits();
@@ -138,7 +140,7 @@ absl::Status Train(const v1::TrainSpec& spec, RunContext& context, v1::TrainRepo
 }
 
 absl::Status Attack(const v1::AttackSpec& spec, RunContext& context, v1::AttackReport& report) {
-  return Guard([&] { return RunAttack(spec, context, report); });
+  return Guard([&] { return Evaluate(spec, context, report); });
 }
 
 absl::Status Explain(const v1::ExplainSpec& spec, RunContext& context, v1::ExplainReport& report) {

@@ -200,6 +200,12 @@ at::Tensor Search::Start(bool random) const {
                      settings_.stream, restart_);
 }
 
+at::Tensor Search::SurfaceStart() const {
+  if (settings_.start.defined()) return Start(false);
+  return adamant::SurfaceStart(set_, ids_.index_select(0, rows_.to(ids_.device())), settings_.seed,
+                               settings_.stream, restart_);
+}
+
 void Search::Count(const at::Tensor& counter, const at::Tensor& amount) const {
   at::Tensor(counter).index_add_(0, rows_, amount.to(at::kLong));
 }

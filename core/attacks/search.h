@@ -51,6 +51,8 @@ class Search {
   bool BeginRestart(int64_t restart);
   at::Tensor Start(bool random) const;  // the given start, a random one, or the clean images
 
+  at::Tensor SurfaceStart() const;  // the given start, or one on the ball's surface
+
   LossGradient Gradient(const at::Tensor& images);
   LossGradient Loss(const at::Tensor& images);  // without gradient
 

@@ -205,6 +205,23 @@ at::Tensor RandomStart(const FeasibleSet& set, const at::Tensor& ids, uint64_t s
   return set.Project(x + drawn);
 }
 
+at::Tensor SurfaceStart(const FeasibleSet& set, const at::Tensor& ids, uint64_t seed,
+                        const std::string& stream, int64_t restart) {
+  const Norm norm = set.threat().norm;
+  if (norm != Norm::kLinf && norm != Norm::kL2) {
+    throw std::invalid_argument("a start on the surface is defined for LINF and L2");
+  }
+  const at::Tensor& x = set.origin();
+  const DrawAt at{.restart = static_cast<uint16_t>(restart), .purpose = Purpose::kStart};
+  const at::Tensor drawn =
+      DrawRows(x, ids, seed, stream, [&](const Rng& rng, absl::Span<float> out) {
+        norm == Norm::kL2 ? rng.Normal(at, out) : rng.Uniform(at, out);
+      });
+  const at::Tensor t = norm == Norm::kL2 ? drawn : 2 * drawn - 1;
+  const at::Tensor size = norm == Norm::kL2 ? RowNorm2(t) : t.flatten(1).abs().amax(1);
+  return set.Project(x + set.threat().epsilon * t / PerRow(size.clamp_min(kTiny)));
+}
+
 at::Tensor StepDirection(Norm norm, const at::Tensor& gradient, double sparsity) {
   switch (norm) {
     case Norm::kLinf:

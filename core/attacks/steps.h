@@ -42,6 +42,11 @@ class FeasibleSet {
 at::Tensor RandomStart(const FeasibleSet& set, const at::Tensor& ids, uint64_t seed,
                        const std::string& stream, int64_t restart);
 
+// One random point of each row's sphere, before clipping: LINF a uniform draw scaled to the largest
+// change epsilon, L2 a uniform direction. Throws std::invalid_argument for other norms.
+at::Tensor SurfaceStart(const FeasibleSet& set, const at::Tensor& ids, uint64_t seed,
+                        const std::string& stream, int64_t restart);
+
 // Direction of steepest ascent with unit step: LINF sign; L2 unit vector; L1 the sign of the
 // `sparsity` share of largest components, L1 norm 1; L0 (our choice) scaled to a largest component
 // of 1.

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/run/train_checkpoint.h"
 
-#include "absl/strings/escaping.h"
+#include <cstring>
+
 #include "absl/strings/str_cat.h"
 #include "google/protobuf/io/coded_stream.h"
 #include "google/protobuf/io/zero_copy_stream_impl_lite.h"
@@ -9,10 +10,11 @@
 namespace adamant {
 namespace {
 
-constexpr char kHeaderKey[] = "adamant.train_checkpoint";
+// A tensor, because metadata of the container is limited to 16 KiB.
+constexpr char kHeaderTensor[] = "train_checkpoint_header";
 constexpr int kVersion = 1;
 
-std::string SerializeHeader(v1::TrainCheckpoint header) {
+at::Tensor SerializeHeader(v1::TrainCheckpoint header) {
   header.set_version(kVersion);
   std::string bytes;
   {
@@ -21,14 +23,17 @@ std::string SerializeHeader(v1::TrainCheckpoint header) {
     out.SetSerializationDeterministic(true);
     header.SerializeToCodedStream(&out);
   }
-  return absl::Base64Escape(bytes);
+  at::Tensor tensor = at::empty({static_cast<int64_t>(bytes.size())}, at::kByte);
+  std::memcpy(tensor.data_ptr<uint8_t>(), bytes.data(), bytes.size());
+  return tensor;
 }
 
 }  // namespace
 
 std::string WriteTrainCheckpoint(const v1::TrainCheckpoint& header, const NamedTensors& tensors) {
-  return WriteSafetensors(std::map<std::string, at::Tensor>(tensors.begin(), tensors.end()),
-                          {{kHeaderKey, SerializeHeader(header)}});
+  std::map<std::string, at::Tensor> all(tensors.begin(), tensors.end());
+  all[kHeaderTensor] = SerializeHeader(header);
+  return WriteSafetensors(all, {{"adamant.format", "train_checkpoint"}});
 }
 
 absl::StatusOr<LoadedTrainCheckpoint> ReadTrainCheckpoint(std::shared_ptr<const FileView> file) {
@@ -39,10 +44,11 @@ absl::StatusOr<LoadedTrainCheckpoint> ReadTrainCheckpoint(std::shared_ptr<const 
   }
   LoadedTrainCheckpoint loaded;
   loaded.tensors = *std::move(tensors);
-  const auto header = loaded.tensors.metadata.find(kHeaderKey);
-  std::string bytes;
-  if (header == loaded.tensors.metadata.end() || !absl::Base64Unescape(header->second, &bytes) ||
-      !loaded.header.ParseFromString(bytes) || loaded.header.version() != kVersion) {
+  const auto header = loaded.tensors.tensors.find(kHeaderTensor);
+  if (header == loaded.tensors.tensors.end() || header->second.scalar_type() != at::kByte ||
+      !loaded.header.ParseFromArray(header->second.data_ptr<uint8_t>(),
+                                    static_cast<int>(header->second.numel())) ||
+      loaded.header.version() != kVersion) {
     return absl::DataLossError(absl::StrCat(
         "the training checkpoint has no header of version ", kVersion,
         "; it was not written by this version, start the job again from the beginning"));
@@ -69,6 +75,17 @@ NamedTensors WithPrefix(const std::string& prefix, const NamedTensors& tensors) 
   NamedTensors out;
   for (const auto& [name, tensor] : tensors) out.emplace_back(prefix + name, tensor);
   return out;
+}
+
+NamedTensors CloneTensors(const NamedTensors& tensors) {
+  NamedTensors copies;
+  for (const auto& [name, tensor] : tensors) copies.emplace_back(name, tensor.detach().clone());
+  return copies;
+}
+
+void CopyTensors(const NamedTensors& from, const NamedTensors& to) {
+  const at::NoGradGuard no_grad;
+  for (size_t i = 0; i < from.size(); ++i) to[i].second.copy_(from[i].second);
 }
 
 }  // namespace adamant

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Training checkpoints: one safetensors byte string, the header as base64 in its metadata.
+// Training checkpoints: one safetensors byte string; the serialised header is one of its tensors.
 #pragma once
 
 #include <map>
@@ -32,5 +32,11 @@ absl::Status RestoreTensors(const Safetensors& from, const NamedTensors& live);
 
 // {prefix + name, tensor} for each.
 NamedTensors WithPrefix(const std::string& prefix, const NamedTensors& tensors);
+
+// Copies of the values.
+NamedTensors CloneTensors(const NamedTensors& tensors);
+
+// Copies values into live tensors; both lists have the same order.
+void CopyTensors(const NamedTensors& from, const NamedTensors& to);
 
 }  // namespace adamant

@@ -111,7 +111,7 @@ absl::StatusOr<v1::Model> SpecResolver::ResolveModel(const v1::ModelSource& sour
   }
   if (source.source_case() != v1::ModelSource::kModel) return v1::Model();
   ASSIGN_OR_RETURN(v1::Model model, Await<v1::Model>([&](Reply<v1::Model> reply) {
-                     store_.GetModel(tenant_, source.model(), std::move(reply));
+                     store_.models().Get(tenant_, source.model(), std::move(reply));
                    }));
   if (model.state() == v1::REJECTED) {
     return ModelUnfit(model.name(),
@@ -149,7 +149,7 @@ absl::Status SpecResolver::ResolveData(const v1::DataSource& source, const v1::M
                                        bool exact_shape) {
   if (source.source_case() != v1::DataSource::kDataset) return absl::OkStatus();
   ASSIGN_OR_RETURN(const v1::Dataset dataset, Await<v1::Dataset>([&](Reply<v1::Dataset> reply) {
-                     store_.GetDataset(tenant_, source.dataset(), std::move(reply));
+                     store_.datasets().Get(tenant_, source.dataset(), std::move(reply));
                    }));
   if (dataset.state() == v1::REJECTED) {
     return DataUnfit(dataset.name(),
@@ -163,7 +163,7 @@ absl::Status SpecResolver::ResolveData(const v1::DataSource& source, const v1::M
 absl::Status SpecResolver::CheckIdFree(const std::string& id, const v1::JobSpec& spec) {
   const std::string name = absl::StrCat("models/", id);
   const absl::StatusOr<v1::Model> taken = Await<v1::Model>(
-      [&](Reply<v1::Model> reply) { store_.GetModel(tenant_, name, std::move(reply)); });
+      [&](Reply<v1::Model> reply) { store_.models().Get(tenant_, name, std::move(reply)); });
   if (absl::IsNotFound(taken.status())) return absl::OkStatus();
   RETURN_IF_ERROR(taken.status());
   // The same submit sent again after its job has registered the model must reach the store, which

@@ -16,12 +16,14 @@ namespace adamant {
 class TaskPool {
  public:
   TaskPool(int threads, size_t max_queued);
-  // Runs what is queued, then joins.
-  ~TaskPool();
+  ~TaskPool() { Stop(); }
   TaskPool(const TaskPool&) = delete;
   TaskPool& operator=(const TaskPool&) = delete;
 
-  // False when the queue is full: the task is not taken.
+  // Runs what is queued, then joins; takes nothing afterwards.
+  void Stop();
+
+  // False when the queue is full or the pool stopped: the task is not taken.
   [[nodiscard]] bool Run(std::function<void()> task);
 
  private:

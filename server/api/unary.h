@@ -2,6 +2,7 @@
 // How unary handlers answer.
 #pragma once
 
+#include <grpcpp/server_context.h>
 #include <grpcpp/support/server_callback.h>
 
 #include <functional>

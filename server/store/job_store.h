@@ -26,7 +26,8 @@ using Reply = std::function<void(absl::StatusOr<T>)>;
 struct Done {};
 
 struct NewJob {
-  v1::Job job;                          // complete but for the events; state QUEUED or PAUSED
+  v1::Job job;                          // state QUEUED or PAUSED
+  v1::JobEvent event;                   // how it came to be; seq 1
   std::string request_id;               // empty = not idempotent
   std::string content_digest;           // of the normalised request
   std::vector<std::string> references;  // `models/{id}`, `datasets/{id}` that must exist
@@ -97,6 +98,29 @@ class StoreObserver {
   virtual void OnDataset(const std::string& /*tenant*/, const v1::Dataset& /*dataset*/) {}
 };
 
+// The models or the datasets. Errors and threads as in JobStore.
+template <typename Resource>
+class ResourceTable {
+ public:
+  virtual ~ResourceTable() = default;
+
+  // Stores an absent name. A present one is returned when `same` holds for it, else ALREADY_EXISTS
+  // / ID_TAKEN.
+  virtual void Put(std::string tenant, Resource resource, std::function<bool(const Resource&)> same,
+                   Reply<Resource> reply) = 0;
+  virtual void Get(std::string tenant, std::string name, Reply<Resource> reply) = 0;
+  // `apply` runs inside the transaction, on the store's thread.
+  virtual void Change(std::string tenant, std::string name, std::function<void(Resource&)> apply,
+                      Reply<Resource> reply) = 0;
+  // By name, after `after_name` (empty = from the first).
+  virtual void List(std::string tenant, std::string after_name, int limit,
+                    Reply<std::vector<Resource>> reply) = 0;
+  // FAILED_PRECONDITION / RESOURCE_IN_USE while a live job refers to it.
+  virtual void Delete(std::string tenant, std::string name, Reply<Done> reply) = 0;
+  // Of all tenants.
+  virtual void LoadAll(Reply<std::vector<Owned<Resource>>> reply) = 0;
+};
+
 // Each operation is one transaction; its reply comes after the commit. After a failed commit every
 // operation answers UNAVAILABLE / STORE_UNAVAILABLE. Absent objects and those of another tenant are
 // NOT_FOUND / JOB_NOT_FOUND, MODEL_NOT_FOUND, DATASET_NOT_FOUND. Thread-safe.
@@ -107,8 +131,9 @@ class JobStore {
   // Before the first operation. The observer must outlive the store's use.
   virtual void AddObserver(StoreObserver* observer) = 0;
 
-  // Stores the job with its first STATE event. The same request_id with the same content returns
-  // the stored job; with other content ALREADY_EXISTS / REQUEST_ID_CONFLICT.
+  // Stores the job and its first event; a reference that does not exist is NOT_FOUND. The same
+  // request_id with the same content returns the stored job; with other content ALREADY_EXISTS /
+  // REQUEST_ID_CONFLICT.
   virtual void Submit(NewJob job, Reply<SubmittedJob> reply) = 0;
   virtual void GetJob(std::string tenant, std::string uid, Reply<v1::Job> reply) = 0;
   virtual void ListJobs(JobListQuery query, Reply<JobPage> reply) = 0;
@@ -121,29 +146,8 @@ class JobStore {
   virtual void ReadEvents(std::string uid, int64_t after, int limit,
                           Reply<std::vector<v1::JobEvent>> reply) = 0;
 
-  // Put: an absent id is stored; a present one returns the stored resource when `same` holds for
-  // it, else ALREADY_EXISTS / ID_TAKEN. Change: edits it. Delete: FAILED_PRECONDITION /
-  // RESOURCE_IN_USE while a live job refers to it. List: by id, after `after_name`.
-  virtual void PutModel(std::string tenant, v1::Model model,
-                        std::function<bool(const v1::Model&)> same, Reply<v1::Model> reply) = 0;
-  virtual void GetModel(std::string tenant, std::string name, Reply<v1::Model> reply) = 0;
-  virtual void ChangeModel(std::string tenant, std::string name,
-                           std::function<void(v1::Model&)> apply, Reply<v1::Model> reply) = 0;
-  virtual void ListModels(std::string tenant, std::string after_name, int limit,
-                          Reply<std::vector<v1::Model>> reply) = 0;
-  virtual void DeleteModel(std::string tenant, std::string name, Reply<Done> reply) = 0;
-  virtual void LoadModels(Reply<std::vector<Owned<v1::Model>>> reply) = 0;
-
-  virtual void PutDataset(std::string tenant, v1::Dataset dataset,
-                          std::function<bool(const v1::Dataset&)> same,
-                          Reply<v1::Dataset> reply) = 0;
-  virtual void GetDataset(std::string tenant, std::string name, Reply<v1::Dataset> reply) = 0;
-  virtual void ChangeDataset(std::string tenant, std::string name,
-                             std::function<void(v1::Dataset&)> apply, Reply<v1::Dataset> reply) = 0;
-  virtual void ListDatasets(std::string tenant, std::string after_name, int limit,
-                            Reply<std::vector<v1::Dataset>> reply) = 0;
-  virtual void DeleteDataset(std::string tenant, std::string name, Reply<Done> reply) = 0;
-  virtual void LoadDatasets(Reply<std::vector<Owned<v1::Dataset>>> reply) = 0;
+  virtual ResourceTable<v1::Model>& models() = 0;
+  virtual ResourceTable<v1::Dataset>& datasets() = 0;
 
   // Which digests a tenant uploaded or produced. PutBlobs after the bytes are durable.
   virtual void PutBlobs(std::string tenant, std::vector<v1::BlobRef> blobs, Reply<Done> reply) = 0;

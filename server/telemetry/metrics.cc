@@ -18,6 +18,7 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "common/error_reason.h"
 #include "google/protobuf/descriptor.h"
 #include "server/telemetry/labelled.h"
 #include "server/telemetry/process_sample.h"
@@ -30,6 +31,7 @@ const Buckets kWaitBuckets{1, 2.5, 5, 10, 20, 40, 80, 160, 320, 640, 1280, 2560,
 const Buckets kRunBuckets{1, 5, 15, 60, 300, 900, 3600, 7200, 14400, 28800, 57600, 86400};
 constexpr size_t kMaxRpcCodes = 200;
 constexpr int kMaxSlots = 16;
+constexpr double kIdle = std::numeric_limits<double>::quiet_NaN();
 constexpr absl::Duration kSampleAge = absl::Seconds(1);
 constexpr const char* kActiveNames[] = {"loss", "clean_accuracy", "robust_accuracy", "lr",
                                         "epoch_fraction"};
@@ -192,8 +194,7 @@ void Metrics::Impl::MakeJobMetrics(const MetricsOptions& options) {
   active = Gauges("adamant_active_job_metric", "Newest value of the job on a slot, NaN when idle",
                   {"slot", "name"}, kMaxSlots * std::size(kActiveNames));
   for (int slot = 0; slot < std::min(options.slots, kMaxSlots); ++slot) {
-    for (const char* name : kActiveNames)
-      active->At({absl::StrCat(slot), name}).Set(std::numeric_limits<double>::quiet_NaN());
+    for (const char* name : kActiveNames) active->At({absl::StrCat(slot), name}).Set(kIdle);
   }
 }
 
@@ -270,6 +271,13 @@ void Metrics::Impl::Refresh() {
   workers->At({"busy"}).Set(static_cast<double>(sample.busy_workers));
   workers->At({"idle"}).Set(static_cast<double>(sample.idle_workers));
   draining->Set(sample.draining ? 1 : 0);
+  for (size_t slot = 0; slot < sample.slots.size(); ++slot) {
+    for (const char* name : kActiveNames) {
+      const auto found = sample.slots[slot].find(name);
+      if (prometheus::Gauge* gauge = active->Find({absl::StrCat(slot), name}))
+        gauge->Set(found == sample.slots[slot].end() ? kIdle : found->second);
+    }
+  }
 }
 
 Metrics::Metrics(const MetricsOptions& options) : impl_(std::make_unique<Impl>()) {
@@ -286,9 +294,11 @@ absl::StatusOr<std::string> Metrics::Serve(const std::string& address) {
   try {
     impl_->exposer = std::make_unique<prometheus::Exposer>(address);
   } catch (const std::exception&) {
-    return absl::UnavailableError(absl::StrCat(
-        "cannot listen for metrics on ", address,
-        "; another process has the address, or it is malformed; choose --metrics-address"));
+    return WithReason(
+        absl::UnavailableError(absl::StrCat(
+            "cannot listen for metrics on ", address,
+            "; another process has the address, or it is malformed; choose --metrics-address")),
+        "ADDRESS_IN_USE", {{"address", address}});
   }
   impl_->exposer->RegisterCollectable(impl_->refresher);
   impl_->exposer->RegisterCollectable(impl_->registry);
@@ -364,15 +374,6 @@ void Metrics::AttackSamples(absl::string_view attack, int64_t samples, int64_t s
 void Metrics::ExplainMaps(absl::string_view explainer, int64_t maps) {
   if (maps > 0)
     impl_->explain_maps->Known({std::string(explainer)}).Increment(static_cast<double>(maps));
-}
-
-void Metrics::ActiveJobMetric(int slot, absl::string_view name, double value) {
-  if (auto* gauge = impl_->active->Find({absl::StrCat(slot), std::string(name)})) gauge->Set(value);
-}
-
-void Metrics::ClearSlot(int slot) {
-  for (const char* name : kActiveNames)
-    ActiveJobMetric(slot, name, std::numeric_limits<double>::quiet_NaN());
 }
 
 void Metrics::BlobBytes(absl::string_view direction, int64_t bytes) {

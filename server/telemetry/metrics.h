@@ -34,6 +34,9 @@ struct MetricsSample {
   int64_t watchers = 0;
   int64_t busy_workers = 0;
   int64_t idle_workers = 0;
+  // Newest values of the job on each slot, by name; empty when it is idle. Names are loss,
+  // clean_accuracy, robust_accuracy, lr and epoch_fraction; others are ignored.
+  std::vector<std::map<std::string, double>> slots;
   bool draining = false;
 };
 
@@ -71,10 +74,6 @@ class Metrics {
   void TrainSteps(absl::string_view dataset_family, int64_t steps);
   void AttackSamples(absl::string_view attack, int64_t samples, int64_t successes);
   void ExplainMaps(absl::string_view explainer, int64_t maps);
-  // `name` is loss, clean_accuracy, robust_accuracy, lr or epoch_fraction; others are ignored.
-  void ActiveJobMetric(int slot, absl::string_view name, double value);
-  void ClearSlot(int slot);
-
   void BlobBytes(absl::string_view direction, int64_t bytes);  // upload, download
   void BlobTransfer(absl::string_view direction, absl::string_view result);
   void EventsAppended(int64_t count);

@@ -30,7 +30,7 @@ class Watchdog {
   absl::Time last_heartbeat_;
   absl::Time last_step_;
   int64_t step_ = 0;
-  absl::Duration slowest_step_;  // longest time between two heartbeats with different steps
+  double step_seconds_ = 0;  // running median
 };
 
 }  // namespace adamant

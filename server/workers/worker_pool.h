@@ -4,6 +4,7 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -53,19 +54,24 @@ class WorkerPool {
 
  private:
   using Spawned = absl::StatusOr<std::unique_ptr<WorkerProcess>>;
+  struct Spare {
+    std::unique_ptr<WorkerProcess> process;
+    std::optional<worker::v1::Hello> hello;  // unset while it starts
+  };
 
   Spawned SpawnOnPoolThread(WorkerCommand command);
-  absl::StatusOr<ReadyWorker> AwaitHello(std::unique_ptr<WorkerProcess> process) const;
+  absl::StatusOr<ReadyWorker> AwaitHello(Spare spare) const;
   void Loop();
   void TendSpares();
-  void AddSpare();
+  static bool IsAlive(Spare& spare);
+  bool SpareWanted() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const WorkerPoolOptions options_;
   mutable absl::Mutex mutex_;
   std::deque<std::function<void()>> tasks_ ABSL_GUARDED_BY(mutex_);
-  std::deque<ReadyWorker> spares_ ABSL_GUARDED_BY(mutex_);
-  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
+  std::deque<Spare> spares_ ABSL_GUARDED_BY(mutex_);
   absl::Time retry_spares_at_ ABSL_GUARDED_BY(mutex_) = absl::InfinitePast();
+  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   std::thread thread_;
 };
 

@@ -60,12 +60,11 @@ class WorkerProcess {
   std::optional<int> wait_status() const { return wait_status_; }
 
  private:
-  WorkerProcess(FrameChannel* channel, Descriptor output, Descriptor pidfd, Descriptor wake,
-                pid_t pid);
-  bool DrainOutput();
+  WorkerProcess(Descriptor socket, Descriptor output, Descriptor pidfd, Descriptor wake, pid_t pid);
+  bool DrainOutput();  // false: nothing more to read now
   void Reap();
 
-  const std::unique_ptr<FrameChannel> channel_;
+  FrameChannel channel_;
   Descriptor output_;  // read end of the pipe behind stdout and stderr
   const Descriptor pidfd_;
   const Descriptor wake_;  // eventfd

@@ -165,11 +165,4 @@ ProgramResult ServerProcess::Cli(std::vector<std::string> arguments) const {
   return RunProgram("adamant", arguments);
 }
 
-TemporaryFolder::TemporaryFolder() {
-  std::string pattern = ::testing::TempDir() + "/adamant-XXXXXX";
-  path_ = mkdtemp(pattern.data());
-}
-
-TemporaryFolder::~TemporaryFolder() { std::filesystem::remove_all(path_); }
-
 }  // namespace adamant::testing

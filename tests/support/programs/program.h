@@ -10,6 +10,7 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
+#include "tests/support/temporary_folder.h"
 
 namespace adamant::testing {
 
@@ -56,17 +57,6 @@ class ServerProcess {
   std::thread reader_;
   std::string address_;
   std::string metrics_address_;
-};
-
-// A folder that is removed with its content.
-class TemporaryFolder {
- public:
-  TemporaryFolder();
-  ~TemporaryFolder();
-  const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
 };
 
 }  // namespace adamant::testing

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+// `adamant attack`
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_split.h"
+#include "client/cli/exit_code.h"
+#include "client/cli/names.h"
+#include "client/cli/submit.h"
+#include "common/status_macros.h"
+
+namespace adamant {
+namespace {
+
+struct AttackFlags {
+  SubmitFlags submit;
+  ThreatFlags threat;
+  SelectFlags select;
+  std::optional<int32_t> batch_size, compute_batch;
+  std::optional<uint64_t> seed;
+  bool no_cascade = false;
+  std::string outputs;
+};
+
+absl::Status ApplyAttacks(const AttackFlags& flags, const std::vector<TypedPlugin>& plugins,
+                          v1::AttackSpec& spec) {
+  const auto attacks = AllPlugins(plugins, "attack");
+  if (!attacks.empty()) spec.clear_attacks();
+  for (const v1::PluginSpec& attack : attacks) *spec.add_attacks()->mutable_attack() = attack;
+  for (v1::AttackEntry& entry : *spec.mutable_attacks()) {
+    if (!flags.threat.epsilon.empty()) entry.clear_epsilons();
+    RETURN_IF_ERROR(ApplyThreat(flags.threat, *entry.mutable_threat(), entry.mutable_epsilons()));
+  }
+  if (const auto all = AllPlugins(plugins, "analysis"); !all.empty()) {
+    spec.mutable_analyses()->Assign(all.begin(), all.end());
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ApplyRun(const AttackFlags& flags, v1::AttackSpec& spec) {
+  if (flags.batch_size.has_value()) spec.set_batch_size(*flags.batch_size);
+  if (flags.compute_batch.has_value()) spec.set_compute_batch(*flags.compute_batch);
+  if (flags.no_cascade) spec.set_cascade(false);
+  if (flags.seed.has_value()) {
+    spec.clear_seeds();
+    spec.add_seeds(*flags.seed);
+  }
+  if (flags.outputs.empty()) return absl::OkStatus();
+  spec.clear_outputs();
+  for (absl::string_view output : absl::StrSplit(flags.outputs, ',')) {
+    ASSIGN_OR_RETURN(const int value, ParseEnum("output", output, *v1::AttackOutput_descriptor()));
+    spec.add_outputs(static_cast<v1::AttackOutput>(value));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<int> Attack(const CLI::App& app, const AttackFlags& flags, Session& session) {
+  ASSIGN_OR_RETURN(const std::vector<TypedPlugin> plugins, BindParams(CollectTyped(app)));
+  v1::JobSpec job;
+  v1::AttackSpec& spec = *job.mutable_attack();
+  RETURN_IF_ERROR(LoadSpecFile(flags.submit, spec));
+  const auto* model = LastPlugin(plugins, "model");
+  const auto* data = LastPlugin(plugins, "dataset");
+  if (flags.submit.file.empty() &&
+      (model == nullptr || data == nullptr || LastPlugin(plugins, "attack") == nullptr)) {
+    return UsageError("--model, --dataset and --attack are needed (or a spec file with -f)");
+  }
+  if (model != nullptr) {
+    ASSIGN_OR_RETURN(*spec.mutable_model(), ResolveModel(session, *model, false));
+  }
+  if (data != nullptr) {
+    ASSIGN_OR_RETURN(*spec.mutable_data(), ResolveData(session, *data));
+  }
+  RETURN_IF_ERROR(ApplySelection(flags.select, *spec.mutable_data()));
+  RETURN_IF_ERROR(ApplyAttacks(flags, plugins, spec));
+  RETURN_IF_ERROR(ApplyRun(flags, spec));
+  return SubmitJob(session, flags.submit, spec, job);
+}
+
+}  // namespace
+
+void AddAttack(CLI::App& root, Commands& commands) {
+  auto flags = std::make_shared<AttackFlags>();
+  CLI::App* app = root.add_subcommand("attack", "Measure the accuracy of a model under attack");
+  AddTyped(*app, "model", "models/ID or ID, or jobs/UID")->group("What");
+  AddTyped(*app, "attack",
+           "attack, e.g. pgd; repeatable: each sees what the ones before left robust")
+      ->group("What");
+  AddTyped(*app, "analysis", "question to answer besides, e.g. epsilon_sweep; repeatable")
+      ->group("What");
+  AddTyped(*app, "param", "NAME=VALUE of the plug-in option before it; repeatable")->group("What");
+  AddThreatFlags(*app, flags->threat);
+  AddTyped(*app, "dataset", "datasets/ID or ID, or a built-in reader, e.g. shapes")->group("Data");
+  AddSelectFlags(*app, flags->select);
+  app->add_flag("--no-cascade", flags->no_cascade, "every attack sees every sample")->group("How");
+  app->add_option("--seed", flags->seed, "of every random choice (default 0)")->group("How");
+  app->add_option("--batch-size", flags->batch_size, "samples in flight")->group("How");
+  app->add_option("--compute-batch", flags->compute_batch, "rows per call of the network")
+      ->group("How");
+  app->add_option("--outputs", flags->outputs,
+                  "comma list of summary, sample_table, adversarial_examples, curves")
+      ->group("How");
+  AddSubmitFlags(*app, flags->submit);
+  app->footer(
+      "Example:\n"
+      "  adamant attack --model mnist-robust --dataset mnist --samples 1000 --norm linf --epsilon "
+      "0.3 \\\n"
+      "    --attack pgd --param steps=40 --param step_size=0.01 --attack apgd_ce --wait");
+  commands.push_back({app, "submit the attack",
+                      [app, flags](Session& session) { return Attack(*app, *flags, session); }});
+}
+
+}  // namespace adamant

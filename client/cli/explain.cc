@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: Apache-2.0
+// `adamant explain`
+#include <filesystem>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "client/cli/exit_code.h"
+#include "client/cli/follow.h"
+#include "client/cli/names.h"
+#include "client/cli/submit.h"
+#include "client/cli/text.h"
+#include "common/files.h"
+#include "common/status_macros.h"
+
+namespace adamant {
+namespace {
+
+constexpr size_t kMaxInlineBytes = 1 << 20;
+constexpr size_t kMaxImages = 64;
+
+struct ExplainFlags {
+  SubmitFlags submit;
+  SelectFlags select;
+  std::vector<std::string> images, layers;
+  std::optional<int32_t> class_index;
+  std::optional<uint64_t> seed;
+  std::optional<double> opacity;
+  std::string target, resize, colour_map, outputs, folder;
+  bool convert_channels = false;
+};
+
+absl::Status AddImages(const std::vector<std::string>& paths, v1::ExplainSpec& spec) {
+  size_t bytes = 0;
+  for (const std::string& path : paths) {
+    ASSIGN_OR_RETURN(std::string data, ReadFile(path));
+    bytes += data.size();
+    v1::InlineImage& image = *spec.add_images();
+    image.set_name(std::filesystem::path(path).filename().string());
+    image.set_data(std::move(data));
+  }
+  if (bytes <= kMaxInlineBytes && paths.size() <= kMaxImages) return absl::OkStatus();
+  return UsageError(absl::StrCat(
+      paths.size(), " images of ", BytesText(static_cast<int64_t>(bytes)),
+      " do not fit into one request (at most ", kMaxImages,
+      " and 1.0 MiB); give fewer, or register "
+      "them with `adamant dataset add ID --reader image_folder FOLDER` and use --dataset ID"));
+}
+
+absl::Status ApplyTarget(const ExplainFlags& flags, v1::ExplainSpec& spec) {
+  if (flags.target == "true") {
+    spec.set_target(v1::TRUE_LABEL);
+  } else if (!flags.target.empty()) {
+    ASSIGN_OR_RETURN(const int target,
+                     ParseEnum("target", flags.target, *v1::TargetPolicy_descriptor()));
+    spec.set_target(static_cast<v1::TargetPolicy>(target));
+  }
+  if (!flags.class_index.has_value()) return absl::OkStatus();
+  if (!flags.target.empty() && spec.target() != v1::GIVEN) {
+    return UsageError("--class names the class itself; leave --target out or write given");
+  }
+  spec.set_target(v1::GIVEN);
+  spec.set_class_index(*flags.class_index);
+  return absl::OkStatus();
+}
+
+absl::Status ApplyDisplay(const ExplainFlags& flags, v1::ExplainSpec& spec) {
+  if (!flags.resize.empty()) {
+    ASSIGN_OR_RETURN(const int resize,
+                     ParseEnum("resize", flags.resize, *v1::Preprocess::Resize_descriptor()));
+    spec.mutable_preprocess()->set_resize(static_cast<v1::Preprocess::Resize>(resize));
+  }
+  if (flags.convert_channels) spec.mutable_preprocess()->set_convert_channels(true);
+  if (flags.opacity.has_value()) spec.mutable_display()->set_opacity(*flags.opacity);
+  if (!flags.colour_map.empty()) spec.mutable_display()->set_colour_map(flags.colour_map);
+  if (flags.seed.has_value()) spec.set_seed(*flags.seed);
+  if (flags.outputs.empty()) return absl::OkStatus();
+  spec.clear_outputs();
+  for (absl::string_view output : absl::StrSplit(flags.outputs, ',')) {
+    ASSIGN_OR_RETURN(const int value, ParseEnum("output", output, *v1::ExplainOutput_descriptor()));
+    spec.add_outputs(static_cast<v1::ExplainOutput>(value));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ApplyInput(Session& session, const ExplainFlags& flags,
+                        const std::vector<TypedPlugin>& plugins, v1::ExplainSpec& spec) {
+  if (const auto* model = LastPlugin(plugins, "model"); model != nullptr) {
+    ASSIGN_OR_RETURN(*spec.mutable_model(), ResolveModel(session, *model, false));
+  }
+  const auto* data = LastPlugin(plugins, "dataset");
+  if (data != nullptr && !flags.images.empty()) {
+    return UsageError("give image files or --dataset, not both");
+  }
+  if (data != nullptr) {
+    ASSIGN_OR_RETURN(*spec.mutable_data(), ResolveData(session, *data));
+  }
+  if (spec.has_data()) RETURN_IF_ERROR(ApplySelection(flags.select, *spec.mutable_data()));
+  return AddImages(flags.images, spec);
+}
+
+absl::StatusOr<int> Explain(const CLI::App& app, const ExplainFlags& flags, Session& session) {
+  ASSIGN_OR_RETURN(const std::vector<TypedPlugin> plugins, BindParams(CollectTyped(app)));
+  v1::JobSpec job;
+  v1::ExplainSpec& spec = *job.mutable_explain();
+  RETURN_IF_ERROR(LoadSpecFile(flags.submit, spec));
+  if (flags.submit.file.empty() &&
+      (LastPlugin(plugins, "model") == nullptr ||
+       (LastPlugin(plugins, "dataset") == nullptr && flags.images.empty()))) {
+    return UsageError("--model and either image files or --dataset are needed (or a spec file)");
+  }
+  if (!flags.folder.empty() && !flags.submit.watch && !flags.submit.wait) {
+    return UsageError("--out needs --wait or --watch; later: `adamant job get JOB --save DIR`");
+  }
+  RETURN_IF_ERROR(ApplyInput(session, flags, plugins, spec));
+  if (const auto all = AllPlugins(plugins, "explainer"); !all.empty()) {
+    spec.mutable_explainers()->Assign(all.begin(), all.end());
+  }
+  if (const auto all = AllPlugins(plugins, "analysis"); !all.empty()) {
+    spec.mutable_analyses()->Assign(all.begin(), all.end());
+  }
+  if (!flags.layers.empty())
+    spec.mutable_layers()->Assign(flags.layers.begin(), flags.layers.end());
+  RETURN_IF_ERROR(ApplyTarget(flags, spec));
+  RETURN_IF_ERROR(ApplyDisplay(flags, spec));
+  return SubmitJob(session, flags.submit, spec, job, [&](Session& s, const v1::Job& ended) {
+    return flags.folder.empty() ? absl::OkStatus() : SaveArtifacts(s, ended, flags.folder, false);
+  });
+}
+
+}  // namespace
+
+void AddExplain(CLI::App& root, Commands& commands) {
+  auto flags = std::make_shared<ExplainFlags>();
+  CLI::App* app = root.add_subcommand("explain", "Show which pixels a class depends on");
+  app->add_option("IMAGE", flags->images, "PNG or JPEG files, together at most 1 MiB");
+  AddTyped(*app, "model", "models/ID or ID, or jobs/UID")->group("What");
+  AddTyped(*app, "explainer", "method, e.g. grad_cam; repeatable")->group("What");
+  AddTyped(*app, "analysis", "question to answer besides; repeatable")->group("What");
+  AddTyped(*app, "param", "NAME=VALUE of the plug-in option before it; repeatable")->group("What");
+  app->add_option("--layer", flags->layers, "layer (default: the last convolution); repeatable")
+      ->allow_extra_args(false)
+      ->group("What");
+  app->add_option("--target", flags->target, "predicted, true, second, least_likely or given")
+      ->group("What");
+  app->add_option("--class", flags->class_index, "class index, with --target given")->group("What");
+  AddTyped(*app, "dataset", "datasets/ID or ID, or a built-in reader, instead of files")
+      ->group("Data");
+  AddSelectFlags(*app, flags->select);
+  app->add_option("--resize", flags->resize, "stretch, shorter_side_crop or letterbox")
+      ->group("Data");
+  app->add_flag("--convert-channels", flags->convert_channels, "grey to colour or back, as needed")
+      ->group("Data");
+  app->add_option("--opacity", flags->opacity, "of the map over the image, 0 to 1")
+      ->group("Pictures");
+  app->add_option("--colour-map", flags->colour_map, "viridis, jet or grey")->group("Pictures");
+  app->add_option(
+         "--outputs", flags->outputs,
+         "comma list of raw_map, upsampled_map, heatmap_png, overlay_png, sheet_png, table")
+      ->group("Pictures");
+  app->add_option("--out", flags->folder, "folder for pictures and maps, with --wait or --watch")
+      ->group("Pictures");
+  app->add_option("--seed", flags->seed, "of every random choice")->group("What");
+  AddSubmitFlags(*app, flags->submit);
+  app->footer(
+      "Example:\n"
+      "  adamant explain --model mnist-robust --dataset mnist --samples 8 --explainer grad_cam \\\n"
+      "    --wait --out maps");
+  commands.push_back({app, "submit the explanation",
+                      [app, flags](Session& session) { return Explain(*app, *flags, session); }});
+}
+
+}  // namespace adamant

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "client/cli/render_error.h"
+
+#include <map>
+
+#include "absl/strings/str_cat.h"
+#include "client/cli/exit_code.h"
+#include "client/error.h"
+
+namespace adamant {
+namespace {
+
+const std::map<std::string, std::string>& Remedies() {
+  static const auto* remedies = new std::map<std::string, std::string>{
+      {"INVALID_SPEC", "correct the named fields; --dry-run checks without submitting"},
+      {"UNKNOWN_PLUGIN", "`adamant plugins list` shows every plug-in of this server"},
+      {"BAD_PARAMETER", "`adamant plugins show NAME` lists the parameters and their ranges"},
+      {"FORMAT_REFUSED", "upload a safetensors or TorchScript file"},
+      {"BLOB_MISSING", "upload the file first: `adamant blob put FILE`"},
+      {"BLOB_TOO_LARGE", "`adamant server capabilities` shows the limits"},
+      {"MODEL_INCOMPATIBLE", "compare `adamant model get MODEL` with the data"},
+      {"DATA_INCOMPATIBLE", "compare `adamant dataset get DATASET` with the model"},
+      {"REQUEST_ID_CONFLICT", "this --request-id was used for another request; use a new one"},
+      {"ID_TAKEN", "choose another id, or delete the old one first"},
+      {"JOB_NOT_FOUND", "`adamant job list` shows the jobs"},
+      {"MODEL_NOT_FOUND", "`adamant model list` shows the models"},
+      {"DATASET_NOT_FOUND", "`adamant dataset list` shows the datasets"},
+      {"BLOB_NOT_FOUND", "the blob expired or was never uploaded; upload it again"},
+      {"WRONG_STATE", "the job has ended; `adamant job get JOB` shows how"},
+      {"RESOURCE_IN_USE", "wait for the jobs that use it, or cancel them"},
+      {"QUEUE_FULL", "try again later, or cancel jobs that wait: `adamant job list`"},
+      {"STORAGE_FULL", "free space on the server's disk, then try again"},
+      {"DRAINING", "the server is stopping; try again when it is back"},
+      {"STORE_UNAVAILABLE", "try again; if it persists look into the server's log"},
+      {"BLOB_CORRUPT", "the stored bytes are damaged; upload the file again and check the disk"},
+  };
+  return *remedies;
+}
+
+std::string Remedy(const absl::Status& status, const std::string& reason,
+                   absl::string_view server) {
+  if (const auto found = Remedies().find(reason); found != Remedies().end()) return found->second;
+  if (IsUsageError(status)) return "--help after the command explains its options";
+  switch (status.code()) {
+    case absl::StatusCode::kUnavailable:
+      return absl::StrCat("is adamantd running at ", server,
+                          "? start it, or give another address with --server");
+    case absl::StatusCode::kDeadlineExceeded:
+      return "the server answers too slowly; try again";
+    case absl::StatusCode::kUnimplemented:
+      return "this server does not offer it; compare `adamant version`";
+    case absl::StatusCode::kAlreadyExists:
+      return "choose another name, or --force to overwrite a file";
+    case absl::StatusCode::kNotFound:
+      return "check the name";
+    case absl::StatusCode::kDataLoss:
+      return "try again; if it happens again the stored data is damaged";
+    case absl::StatusCode::kResourceExhausted:
+      return "try again later";
+    default:
+      return IsServerError(status) ? "correct the request; --debug shows all details"
+                                   : "correct what is named above and try again";
+  }
+}
+
+}  // namespace
+
+std::string ErrorCodeText(const absl::Status& status) {
+  if (status.ok()) return "";
+  const std::string reason = DecodeError(status).reason;
+  if (!reason.empty()) return reason;
+  return IsUsageError(status) ? "USAGE" : absl::StatusCodeToString(status.code());
+}
+
+std::string RenderError(absl::string_view action, const absl::Status& status,
+                        absl::string_view server, bool debug) {
+  const ClientError error = DecodeError(status);
+  std::string text = absl::StrCat("error: cannot ", action, "\n", "why:   ", status.message());
+  if (!IsUsageError(status)) absl::StrAppend(&text, " (", ErrorCodeText(status), ")");
+  text += '\n';
+  for (const FieldViolation& violation : error.violations) {
+    absl::StrAppend(&text, "       - ", violation.field, violation.field.empty() ? "" : ": ",
+                    violation.description, "\n");
+  }
+  absl::StrAppend(&text, "do:    ", Remedy(status, error.reason, server), "\n");
+  if (!debug) return text;
+  absl::StrAppend(&text, "debug: code ", absl::StatusCodeToString(status.code()), ", server ",
+                  server, "\n");
+  for (const auto& [key, value] : error.metadata) {
+    absl::StrAppend(&text, "debug: ", key, " = ", value, "\n");
+  }
+  return text;
+}
+
+}  // namespace adamant

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "absl/strings/str_cat.h"
+#include "client/cli/report.h"
+#include "client/cli/table.h"
+#include "client/cli/text.h"
+
+namespace adamant {
+namespace {
+
+std::string VerdictText(const v1::AttackReport& report) {
+  if (report.verdict() == v1::VERDICT_UNSPECIFIED) return "UNCHECKED";
+  return absl::StrCat(v1::Verdict_Name(report.verdict()),
+                      report.verdict_reason().empty() ? "" : ": ", report.verdict_reason());
+}
+
+std::string DataText(const v1::AttackReport& report) {
+  std::string text = report.data_name();
+  if (!report.split().empty()) absl::StrAppend(&text, ", split ", report.split());
+  if (!report.selection().empty()) absl::StrAppend(&text, ", ", report.selection());
+  return absl::StrCat(text, " (", report.num_samples(), " samples)");
+}
+
+std::string AttacksText(const v1::AttackReport& report, bool wide) {
+  std::vector<std::string> header = {"#",      "ATTACK", "THREAT",   "AFTER",     "ALONE",
+                                     "BROKEN", "OF",     "FORWARDS", "BACKWARDS", "SECONDS"};
+  if (wide) header.insert(header.end(), {"REJECTED", "PADDED", "ZERO GRADS", "NONFINITE"});
+  Table table(header);
+  for (const v1::AttackBlock& block : report.attacks()) {
+    std::vector<std::string> row = {absl::StrCat(block.position()),
+                                    wide ? PluginText(block.attack()) : block.attack().name(),
+                                    ThreatText(block.threat()),
+                                    ShortAccuracy(block.after_accuracy()),
+                                    ShortAccuracy(block.alone_accuracy()),
+                                    CountText(block.broken()),
+                                    CountText(block.attacked()),
+                                    CountText(block.forwards()),
+                                    CountText(block.backwards()),
+                                    NumberText(block.seconds())};
+    if (wide) {
+      row.insert(row.end(), {CountText(block.rejected_claims()), CountText(block.padded_rows()),
+                             CountText(block.zero_grads()),
+                             CountText(block.nonfinite_grads() + block.nonfinite_logits())});
+    }
+    table.Add(std::move(row));
+  }
+  if (table.empty()) return "";
+  return absl::StrCat(
+      "\nAttacks (AFTER: robust against this one and all before it; ALONE: against "
+      "this one)\n",
+      table.Render("  "));
+}
+
+std::string ClassesText(const v1::AttackReport& report) {
+  Table table({"CLASS", "SAMPLES", "CLEAN", "ROBUST", "MOSTLY TAKEN FOR"});
+  for (const v1::ClassBlock& block : report.classes()) {
+    table.Add(
+        {absl::StrCat(block.label()), CountText(block.clean_accuracy().total()),
+         ShortAccuracy(block.clean_accuracy()), ShortAccuracy(block.robust_accuracy()),
+         block.most_frequent_adv_pred() < 0 ? "-" : absl::StrCat(block.most_frequent_adv_pred())});
+  }
+  return table.empty() ? "" : absl::StrCat("\nClasses\n", table.Render("  "));
+}
+
+std::string ChecksText(const v1::AttackReport& report) {
+  Table table({"CHECK", "STATUS", "NAME", "VALUE", "THRESHOLD", "TEXT"});
+  for (const v1::ValidityCheck& check : report.checks()) {
+    table.Add({check.id(), v1::ValidityCheck::Status_Name(check.status()), check.name(),
+               NumberText(check.value()), NumberText(check.threshold()), check.text()});
+  }
+  return table.empty() ? "" : absl::StrCat("\nValidity checks\n", table.Render("  "));
+}
+
+}  // namespace
+
+std::string AttackReportText(const v1::Job& job, bool wide) {
+  const v1::AttackReport& report = job.result().attack();
+  const v1::AttackSpec& spec = job.spec().attack();
+  const double level = spec.has_confidence_level() ? spec.confidence_level() : 0.95;
+  std::vector<std::pair<std::string, std::string>> fields = {
+      {"Model", absl::StrCat(report.model_name(), report.model_sha256().empty() ? "" : ", sha256 ",
+                             ShortDigest(report.model_sha256()))},
+      {"Data", DataText(report)},
+      {"Clean accuracy", AccuracyText(report.clean_accuracy(), level)},
+      {"Robust accuracy", AccuracyText(report.robust_accuracy(), level)},
+      {"Verdict", VerdictText(report)},
+      {"Of the correct",
+       absl::StrCat(PercentText(report.robust_of_correct_ratio()), " stay robust")},
+      {"Work",
+       absl::StrCat(CountText(report.forwards()), " forward and ", CountText(report.backwards()),
+                    " backward rows in ", SecondsText(report.seconds()))}};
+  if (report.error_count() > 0) {
+    fields.emplace_back("Not evaluated", absl::StrCat(report.error_count(), " samples: errors"));
+  }
+  if (report.fragile() > 0) {
+    fields.emplace_back("Fragile", absl::StrCat(report.fragile(), " samples within 1e-4 of a tie"));
+  }
+  if (wide) {
+    fields.emplace_back("Broken as 8-bit", absl::StrCat(report.broken_8bit(), " samples"));
+    fields.emplace_back("Device", report.device());
+    fields.emplace_back("Seed", absl::StrCat(report.seed()));
+    fields.emplace_back("Compute batch", absl::StrCat(report.compute_batch()));
+    fields.emplace_back("Padded rows", CountText(report.padded_rows()));
+    fields.emplace_back("Final check", SecondsText(report.final_check_seconds()));
+    fields.emplace_back("Configuration", report.config_hash());
+    fields.emplace_back("Fingerprint", report.fingerprint());
+  }
+  std::string text = absl::StrCat("\n", RenderFields(fields), AttacksText(report, wide));
+  if (wide) absl::StrAppend(&text, ClassesText(report));
+  absl::StrAppend(&text, ChecksText(report));
+  for (const v1::AnalysisTable& table : report.tables())
+    absl::StrAppend(&text, AnalysisText(table));
+  for (const v1::AttackBlock& block : report.attacks()) {
+    absl::StrAppend(&text,
+                    NotesText(absl::StrCat("Notes of attack ", block.position()), block.notes()));
+  }
+  return absl::StrCat(text, NotesText("Notes", report.notes()));
+}
+
+}  // namespace adamant

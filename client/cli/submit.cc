@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "client/cli/submit.h"
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
+#include "client/cli/exit_code.h"
+#include "client/cli/follow.h"
+#include "client/cli/resource.h"
+#include "client/cli/spec_file.h"
+#include "common/nearest.h"
+#include "common/plugin_check.h"
+#include "common/status_macros.h"
+#include "google/protobuf/util/json_util.h"
+
+namespace adamant {
+namespace {
+
+constexpr size_t kMaxIds = 100000;
+
+absl::StatusOr<v1::SubmitOptions> Options(const SubmitFlags& flags) {
+  v1::SubmitOptions options;
+  options.set_request_id(flags.request_id);
+  options.set_validate_only(flags.dry_run);
+  options.set_display_name(flags.display_name);
+  RETURN_IF_ERROR(ParseLabels(flags.labels, *options.mutable_labels()));
+  return options;
+}
+
+const google::protobuf::Message& SpecOf(const v1::JobSpec& spec) {
+  if (spec.has_train()) return spec.train();
+  if (spec.has_attack()) return spec.attack();
+  return spec.explain();
+}
+
+int FinishDryRun(Session& session, const v1::Job& job) {
+  google::protobuf::util::JsonPrintOptions options;
+  options.add_whitespace = true;
+  options.preserve_proto_field_names = true;
+  std::string text;
+  (void)google::protobuf::util::MessageToJsonString(SpecOf(job.spec()), &text, options);
+  session.Note("the specification is valid; nothing was submitted. With every default filled in:");
+  return session.Finish(job, text, "");
+}
+
+void SayNextSteps(Session& session, const v1::Job& job) {
+  const absl::string_view uid = absl::StripPrefix(job.name(), "jobs/");
+  session.Note(absl::StrCat("watch it: `adamant job watch ", uid,
+                            "`; its result: `adamant job get ", uid, "`"));
+}
+
+}  // namespace
+
+void AddSubmitFlags(CLI::App& app, SubmitFlags& flags) {
+  const std::string group = "Submit";
+  app.add_option(
+         "-f,--file", flags.file,
+         "spec file (.json, .yaml, .textproto) or - for standard input; options override it")
+      ->group(group);
+  app.add_option("--set", flags.settings, "set any field, e.g. optimizer.lr=0.1; repeatable")
+      ->allow_extra_args(false)
+      ->group(group);
+  app.add_flag("--dry-run", flags.dry_run, "check on the server, submit nothing")->group(group);
+  app.add_flag("--watch", flags.watch, "show live progress until the job ends")->group(group);
+  app.add_flag("--wait", flags.wait, "wait silently until the job ends")->group(group);
+  app.add_option("--timeout", flags.timeout_seconds, "of --wait, in seconds; the job goes on")
+      ->group(group);
+  app.add_option("--request-id", flags.request_id, "UUID4; the same id submits only once")
+      ->group(group);
+  app.add_option("--name", flags.display_name, "a name to recognise the job by")->group(group);
+  app.add_option("--label", flags.labels, "KEY=VALUE; repeatable")
+      ->allow_extra_args(false)
+      ->group(group);
+}
+
+void AddThreatFlags(CLI::App& app, ThreatFlags& flags) {
+  app.add_option("--norm", flags.norm, "linf, l2, l1 or l0")->group("Threat model");
+  app.add_option("--epsilon", flags.epsilon,
+                 "largest change in [0,1] pixel units, e.g. 8/255 or 0.3 (l0: pixels)")
+      ->group("Threat model");
+}
+
+absl::StatusOr<int> ParseEnum(absl::string_view flag, absl::string_view text,
+                              const google::protobuf::EnumDescriptor& type) {
+  const auto* value = type.FindValueByName(absl::AsciiStrToUpper(text));
+  if (value != nullptr && value->number() != 0) return value->number();
+  std::vector<std::string> known;
+  for (int i = 0; i < type.value_count(); ++i) {
+    if (type.value(i)->number() != 0) {
+      known.push_back(absl::AsciiStrToLower(type.value(i)->name()));
+    }
+  }
+  return UsageError(UnknownNameMessage(flag, text, known));
+}
+
+absl::Status ApplyThreat(const ThreatFlags& flags, v1::ThreatModel& threat,
+                         google::protobuf::RepeatedField<double>* grid) {
+  if (!flags.norm.empty()) {
+    ASSIGN_OR_RETURN(const int norm, ParseEnum("norm", flags.norm, *v1::Norm_descriptor()));
+    threat.set_norm(static_cast<v1::Norm>(norm));
+  }
+  if (flags.epsilon.empty()) return absl::OkStatus();
+  const std::vector<std::string> parts = absl::StrSplit(flags.epsilon, ',');
+  if (parts.size() > 1 && grid == nullptr) {
+    return UsageError("--epsilon takes one number here, not a list");
+  }
+  for (const std::string& part : parts) {
+    const auto number = ParseNumber(absl::StripAsciiWhitespace(part));
+    if (!number.ok()) return UsageError(absl::StrCat("--epsilon ", number.status().message()));
+    if (parts.size() > 1) {
+      grid->Add(*number);
+    } else {
+      threat.set_epsilon(*number);
+      threat.set_epsilon_text(part);
+    }
+  }
+  return absl::OkStatus();
+}
+
+void AddSelectFlags(CLI::App& app, SelectFlags& flags) {
+  app.add_option("--split", flags.split, "part of the data, e.g. test")->group("Data");
+  app.add_option("--samples", flags.samples, "the first N samples (from --begin)")->group("Data");
+  app.add_option("--begin", flags.begin, "first sample id")->group("Data");
+  app.add_option("--ids", flags.ids, "sample ids instead, e.g. 1,5,10..20")->group("Data");
+}
+
+absl::StatusOr<std::vector<int64_t>> ParseIds(absl::string_view text) {
+  std::vector<int64_t> ids;
+  for (absl::string_view part : absl::StrSplit(text, ',')) {
+    const std::vector<std::string> ends = absl::StrSplit(part, "..");
+    int64_t first = 0;
+    int64_t last = 0;
+    if (ends.size() > 2 || !absl::SimpleAtoi(ends.front(), &first) ||
+        !absl::SimpleAtoi(ends.back(), &last) || first < 0 || last < first) {
+      return UsageError(absl::StrCat("--ids: \"", part, "\" is not an id or a range A..B"));
+    }
+    if (static_cast<uint64_t>(last - first) >= kMaxIds - ids.size()) {
+      return UsageError(
+          absl::StrCat("--ids names more than ", kMaxIds, " samples; use --begin and --samples"));
+    }
+    for (int64_t id = first; id <= last; ++id) ids.push_back(id);
+  }
+  return ids;
+}
+
+absl::Status ApplySelection(const SelectFlags& flags, v1::DataSource& data) {
+  if (!flags.split.empty()) data.set_split(flags.split);
+  if (flags.samples < 0 || flags.begin < 0) {
+    return UsageError("--samples and --begin must not be negative");
+  }
+  if (flags.begin > 0) data.set_begin(flags.begin);
+  if (flags.samples > 0) data.set_end(data.begin() + flags.samples);
+  if (flags.ids.empty()) return absl::OkStatus();
+  if (flags.samples > 0 || flags.begin > 0) {
+    return UsageError("--ids stands instead of --begin and --samples");
+  }
+  ASSIGN_OR_RETURN(const std::vector<int64_t> ids, ParseIds(flags.ids));
+  data.mutable_sample_ids()->Assign(ids.begin(), ids.end());
+  return absl::OkStatus();
+}
+
+absl::Status LoadSpecFile(const SubmitFlags& flags, google::protobuf::Message& spec) {
+  return flags.file.empty() ? absl::OkStatus() : LoadSpec(flags.file, spec);
+}
+
+absl::StatusOr<int> SubmitJob(
+    Session& session, const SubmitFlags& flags, google::protobuf::Message& spec, v1::JobSpec& job,
+    const std::function<absl::Status(Session&, const v1::Job&)>& finished) {
+  if (flags.watch && flags.wait) return UsageError("--watch and --wait exclude each other");
+  RETURN_IF_ERROR(ApplySettings(flags.settings, spec));
+  ASSIGN_OR_RETURN(const v1::SubmitOptions options, Options(flags));
+  ASSIGN_OR_RETURN(Client * client, session.client());
+  ASSIGN_OR_RETURN(const v1::Job submitted, client->Submit(job, options));
+  if (flags.dry_run) return FinishDryRun(session, submitted);
+  if (!flags.watch && !flags.wait) {
+    SayNextSteps(session, submitted);
+    return session.Finish(submitted, submitted.name() + "\n", submitted.name());
+  }
+  session.Note(absl::StrCat("submitted ", submitted.name()));
+  absl::StatusOr<v1::Job> ended =
+      flags.watch ? WatchToEnd(session, submitted.name())
+                  : WaitForEnd(session, submitted.name(),
+                               flags.timeout_seconds > 0 ? absl::Seconds(flags.timeout_seconds)
+                                                         : absl::InfiniteDuration());
+  if (absl::IsDeadlineExceeded(ended.status())) {
+    session.Note(absl::StrCat(submitted.name(), " has not ended; it goes on"));
+    session.Finish(submitted, submitted.name() + "\n", submitted.name(), kExitTimeout);
+    return kExitTimeout;
+  }
+  RETURN_IF_ERROR(ended.status());
+  const int code = FinishWithJob(session, *ended);
+  if (finished) RETURN_IF_ERROR(finished(session, *ended));
+  return code;
+}
+
+}  // namespace adamant

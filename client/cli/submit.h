@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+// What train, attack and explain have in common.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "client/cli/command.h"
+
+namespace adamant {
+
+struct SubmitFlags {
+  std::string file;
+  std::vector<std::string> settings;
+  bool dry_run = false;
+  bool watch = false;
+  bool wait = false;
+  double timeout_seconds = 0;  // of --wait; 0 = none
+  std::string request_id;
+  std::string display_name;
+  std::vector<std::string> labels;
+};
+void AddSubmitFlags(CLI::App& app, SubmitFlags& flags);
+
+// --norm and --epsilon; `epsilons` holds a comma list.
+struct ThreatFlags {
+  std::string norm;
+  std::string epsilon;
+};
+void AddThreatFlags(CLI::App& app, ThreatFlags& flags);
+// Sets what was given; keeps the text of epsilon. A list "0.1,0.2" goes to `grid`, or is refused
+// when `grid` is null.
+absl::Status ApplyThreat(const ThreatFlags& flags, v1::ThreatModel& threat,
+                         google::protobuf::RepeatedField<double>* grid);
+
+// Which samples: --split, --samples N, --begin N, --ids 1,5,10..20.
+struct SelectFlags {
+  std::string split;
+  int64_t samples = 0;
+  int64_t begin = 0;
+  std::string ids;
+};
+void AddSelectFlags(CLI::App& app, SelectFlags& flags);
+absl::Status ApplySelection(const SelectFlags& flags, v1::DataSource& data);
+// "1,5,10..12" -> 1 5 10 11 12.
+absl::StatusOr<std::vector<int64_t>> ParseIds(absl::string_view text);
+
+// Upper case of `text` as a value of enum E, or a usage error that names the nearest.
+absl::StatusOr<int> ParseEnum(absl::string_view flag, absl::string_view text,
+                              const google::protobuf::EnumDescriptor& type);
+
+// Loads -f into `spec` when given.
+absl::Status LoadSpecFile(const SubmitFlags& flags, google::protobuf::Message& spec);
+
+// Applies --set, submits, and watches or waits as asked. `finished` runs after the job ended.
+absl::StatusOr<int> SubmitJob(
+    Session& session, const SubmitFlags& flags, google::protobuf::Message& spec, v1::JobSpec& job,
+    const std::function<absl::Status(Session&, const v1::Job&)>& finished = {});
+
+}  // namespace adamant

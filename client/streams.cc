@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+// Watch and ReadLog: streams that resume where they broke.
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "client/client.h"
+#include "client/error.h"
+#include "client/reconnect.h"
+
+namespace adamant {
+
+struct Client::WatchState {
+  int64_t cursor;         // ask for the events after this one
+  int64_t delivered = 0;  // seq of the last durable event that the callback saw
+  int64_t replayed = 0;   // events of the current stream
+  bool terminal = false;
+};
+
+grpc::Status Client::WatchOnce(const std::string& job, WatchState& state,
+                               const std::function<void(const v1::JobEvent&)>& on_event,
+                               CancelToken* cancel) {
+  v1::WatchJobRequest request;
+  request.set_name(job);
+  request.set_from_seq(state.cursor);
+  grpc::ClientContext context;
+  const CancelToken::Scope scope(cancel, &context);
+  const auto stream = jobs_->WatchJob(&context, request);
+  v1::JobEvent event;
+  state.replayed = 0;
+  while (stream->Read(&event)) {
+    ++state.replayed;
+    if (event.has_snapshot()) {
+      state.cursor = std::max(state.cursor, event.snapshot().last_event_seq());
+    }
+    // from_seq = 1 means "everything", so event 1 may come again. The terminal event is sent again
+    // to whoever asks for what follows it.
+    if (event.seq() > 0 && event.type() != v1::BOOKMARK && event.type() != v1::GOING_AWAY &&
+        event.type() != v1::SNAPSHOT) {
+      if (event.seq() <= state.delivered && !event.terminal()) continue;
+      state.delivered = event.seq();
+      state.cursor = std::max(state.cursor, event.seq());
+    }
+    state.terminal = state.terminal || event.terminal();
+    on_event(event);
+  }
+  return stream->Finish();
+}
+
+absl::Status Client::Watch(const std::string& job, int64_t from_seq,
+                           const std::function<void(const v1::JobEvent&)>& on_event,
+                           CancelToken* cancel) {
+  WatchState state{.cursor = from_seq};
+  if (from_seq > 1) state.delivered = from_seq;
+  Reconnect reconnect(*this, cancel, "the watch");
+  while (true) {
+    const grpc::Status status = WatchOnce(job, state, on_event, cancel);
+    if (state.terminal) return absl::OkStatus();
+    if (status.ok()) {
+      return absl::DataLossError(absl::StrCat("the server ended the watch of ", job,
+                                              " before the job ended; what happened since event ",
+                                              state.cursor, " is unknown"));
+    }
+    if (state.replayed > 0) {
+      reconnect.Progress();
+      Debug(absl::StrCat("the stream delivered ", state.replayed, " events, the last is ",
+                         state.delivered));
+    }
+    if (absl::Status next = reconnect.Next(FromGrpcStatus(status)); !next.ok()) return next;
+  }
+}
+
+absl::Status Client::ReadLog(v1::ReadLogRequest request,
+                             const std::function<void(absl::string_view)>& on_bytes,
+                             CancelToken* cancel) {
+  Reconnect reconnect(*this, cancel, "the log");
+  const int64_t limit = request.limit_bytes();
+  int64_t received = 0;
+  while (true) {
+    grpc::ClientContext context;
+    const CancelToken::Scope scope(cancel, &context);
+    const auto stream = jobs_->ReadLog(&context, request);
+    v1::ReadLogResponse response;
+    while (stream->Read(&response)) {
+      on_bytes(response.data());
+      reconnect.Progress();
+      received += static_cast<int64_t>(response.data().size());
+      request.set_offset(response.offset() + static_cast<int64_t>(response.data().size()));
+      request.clear_tail_lines();  // from here on the offset says where to go on
+      if (limit > 0) request.set_limit_bytes(std::max<int64_t>(limit - received, 1));
+    }
+    const grpc::Status status = stream->Finish();
+    if (status.ok() || (limit > 0 && received >= limit)) return absl::OkStatus();
+    if (absl::Status next = reconnect.Next(FromGrpcStatus(status)); !next.ok()) return next;
+  }
+}
+
+}  // namespace adamant
