@@ -380,8 +380,11 @@ TEST_P(Conformance, ReachesTheClosedFormOfALinearModel) {  // C16, C17
                                   *model, batch, threat);
     for (int64_t i = 0; i < batch.size(); ++i) {
       const double d = distance[i].item<double>();
-      if (d > epsilon * 1.01) EXPECT_FALSE(out.broken[i]) << "K " << classes << " sample " << i;
-      if (exact && d < epsilon * 0.99) EXPECT_TRUE(out.broken[i]) << "sample " << i;
+      if (d > epsilon * 1.01) {
+        EXPECT_FALSE(out.broken[i]) << "K " << classes << " sample " << i;
+      } else if (exact && d < epsilon * 0.99) {
+        EXPECT_TRUE(out.broken[i]) << "sample " << i;
+      }
     }
   }
 }
