@@ -427,8 +427,10 @@ TEST_P(Conformance, GoesOnAfterARejectedClaim) {  // C20
   const AttackResult refused =
       attack->Run(victim, batch, Threat(0.3), {.stream = "0:test", .judge = &judge}, {});
   EXPECT_GT(judge.refused, 0);
-  const Outcome none = RunJudged(*attack, *model, batch, Threat(1e-6));  // nothing to find
-  EXPECT_TRUE(refused.counts.forwards.cpu().equal(none.result.counts.forwards.cpu()));
+  // As long as a sample that stays robust: every sample takes every step of every restart.
+  const at::Tensor forwards = refused.counts.forwards;
+  EXPECT_EQ(forwards.min().item<int64_t>(), forwards.max().item<int64_t>());
+  EXPECT_GT(forwards.min().item<int64_t>(), 0);
 }
 
 TEST_P(Conformance, RunsForAnySize) {  // C22

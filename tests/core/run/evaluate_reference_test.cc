@@ -24,7 +24,8 @@ constexpr int64_t kFirst = 1000;
 
 json Reference(const std::string& name) {
   const auto text = ReadFile(testing::TestDataFolder() + "/checkpoints/index.json");
-  for (const json& one : json::parse(*text).at("checkpoints")) {
+  const json index = json::parse(*text);
+  for (const json& one : index.at("checkpoints")) {
     if (one.at("name") == name) return one;
   }
   ADD_FAILURE() << "no checkpoint " << name;
@@ -47,8 +48,8 @@ std::unique_ptr<Model> Open(const std::string& name) {
 
 Batch TestImages(int64_t count) {
   DataFiles files;
-  for (const char* name : {"t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"}) {
-    files.push_back({name, *FileView::Open(testing::TestDataFolder() + "/mnist/" + name)});
+  for (const std::string name : {"t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"}) {
+    files.push_back({name, *FileView::Open(testing::TestDataFolder() + "/mnist/" + name + ".gz")});
   }
   const auto dataset = MakePlugin<Dataset>(Plugin("mnist"), files);
   EXPECT_TRUE(dataset.ok()) << dataset.status();
@@ -69,7 +70,7 @@ v1::AttackEntry Entry(const std::string& attack, std::vector<double> epsilons,
   return entry;
 }
 
-EvaluationResult Run(Model& model, const Batch& batch, const v1::AttackEntry& entry) {
+EvaluationResult RunAttack(Model& model, const Batch& batch, const v1::AttackEntry& entry) {
   google::protobuf::RepeatedPtrField<v1::AttackEntry> entries;
   *entries.Add() = entry;
   const auto instances = MakeInstances(entries, model.info().shape);
@@ -129,7 +130,7 @@ TEST_P(ReferenceCheckpoint, GivesTheCleanCountAndFgsmLists) {
   const auto model = Open(GetParam());
   const Batch batch = TestImages(kFirst);
   for (const char* epsilon : {"0.1", "0.2", "0.3"}) {
-    const EvaluationResult result = Run(*model, batch, Entry("fgsm", {std::stod(epsilon)}));
+    const EvaluationResult result = RunAttack(*model, batch, Entry("fgsm", {std::stod(epsilon)}));
     const auto clean =
         std::count_if(result.outcomes.begin(), result.outcomes.end(),
                       [](const v1::SampleOutcome& o) { return o.state() != v1::CLEAN_WRONG; });
@@ -159,9 +160,9 @@ json PgdReference(const json& reference, const std::string& start) {
 TEST_P(ReferenceCheckpoint, GivesThePgdListFromTheCleanImage) {
   const json expected = PgdReference(Reference(GetParam()), "x0 (deterministic)");
   const auto model = Open(GetParam());
-  const EvaluationResult result =
-      Run(*model, TestImages(kFirst),
-          Entry("pgd", {expected.at("eps").get<double>()}, {{"steps", 40}, {"step_size", 0.01}}));
+  const EvaluationResult result = RunAttack(
+      *model, TestImages(kFirst),
+      Entry("pgd", {expected.at("eps").get<double>()}, {{"steps", 40}, {"step_size", 0.01}}));
   const int64_t robust = kFirst - static_cast<int64_t>(NotRobust(result, 0).size());
   std::printf("%s pgd-40 %s: %ld robust, %.1f s\n", GetParam(), expected.at("eps").dump().c_str(),
               robust, result.instances[0].seconds);
@@ -215,7 +216,7 @@ TEST(ReferenceStart, SlowGivesTheListOfTheGivenRandomStart) {
 int64_t RobustUnderApgd(const std::string& name, double epsilon) {
   const auto model = Open(name);
   const EvaluationResult result =
-      Run(*model, TestImages(kFirst), Entry("apgd_ce", {epsilon}, {{"steps", 100}}));
+      RunAttack(*model, TestImages(kFirst), Entry("apgd_ce", {epsilon}, {{"steps", 100}}));
   const int64_t robust = kFirst - static_cast<int64_t>(NotRobust(result, 0).size());
   std::printf("%s apgd_ce %g: %ld robust, %.1f s\n", name.c_str(), epsilon, robust,
               result.instances[0].seconds);
