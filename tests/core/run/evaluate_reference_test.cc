@@ -9,11 +9,11 @@
 
 #include "common/files.h"
 #include "core/attacks/steps.h"
-#include "core/models/model_file.h"
 #include "core/run/evaluation.h"
 #include "core/run/judge.h"
 #include "tests/support/test_data.h"
 #include "tests/support/torch/memory_run_context.h"
+#include "tests/support/torch/reference.h"
 
 namespace adamant {
 namespace {
@@ -30,32 +30,6 @@ json Reference(const std::string& name) {
   }
   ADD_FAILURE() << "no checkpoint " << name;
   return {};
-}
-
-std::unique_ptr<Model> Open(const std::string& name) {
-  ModelInput input;
-  input.name = name;
-  input.architecture.set_name("mnist_cnn");
-  (*input.architecture.mutable_params()->mutable_fields())["kind"].set_string_value(
-      name == "mnist_convex" ? "convex" : "advertorch");
-  const auto file =
-      FileView::Open(testing::TestDataFolder() + "/checkpoints/" + name + ".safetensors");
-  input.file = *file;
-  auto model = OpenModel(input);
-  EXPECT_TRUE(model.ok()) << model.status();
-  return *std::move(model);
-}
-
-Batch TestImages(int64_t count) {
-  DataFiles files;
-  for (const std::string name : {"t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"}) {
-    files.push_back({name, *FileView::Open(testing::TestDataFolder() + "/mnist/" + name + ".gz")});
-  }
-  const auto dataset = MakePlugin<Dataset>(Plugin("mnist"), files);
-  EXPECT_TRUE(dataset.ok()) << dataset.status();
-  std::vector<int64_t> ids(count);
-  for (int64_t i = 0; i < count; ++i) ids[i] = i;
-  return *(*dataset)->Read("test", ids);
 }
 
 v1::AttackEntry Entry(const std::string& attack, std::vector<double> epsilons,
@@ -127,8 +101,8 @@ class ReferenceCheckpoint : public ::testing::TestWithParam<const char*> {
 
 TEST_P(ReferenceCheckpoint, GivesTheCleanCountAndFgsmLists) {
   const json reference = Reference(GetParam());
-  const auto model = Open(GetParam());
-  const Batch batch = TestImages(kFirst);
+  const auto model = testing::ReferenceModel(GetParam());
+  const Batch batch = testing::MnistTestBatch(kFirst);
   for (const char* epsilon : {"0.1", "0.2", "0.3"}) {
     const EvaluationResult result = RunAttack(*model, batch, Entry("fgsm", {std::stod(epsilon)}));
     const auto clean =
@@ -159,9 +133,9 @@ json PgdReference(const json& reference, const std::string& start) {
 
 TEST_P(ReferenceCheckpoint, GivesThePgdListFromTheCleanImage) {
   const json expected = PgdReference(Reference(GetParam()), "x0 (deterministic)");
-  const auto model = Open(GetParam());
+  const auto model = testing::ReferenceModel(GetParam());
   const EvaluationResult result = RunAttack(
-      *model, TestImages(kFirst),
+      *model, testing::MnistTestBatch(kFirst),
       Entry("pgd", {expected.at("eps").get<double>()}, {{"steps", 40}, {"step_size", 0.01}}));
   const int64_t robust = kFirst - static_cast<int64_t>(NotRobust(result, 0).size());
   std::printf("%s pgd-40 %s: %ld robust, %.1f s\n", GetParam(), expected.at("eps").dump().c_str(),
@@ -193,8 +167,8 @@ at::Tensor SplitMixStart(const at::Tensor& images, uint64_t seed, double epsilon
 TEST(ReferenceStart, SlowGivesTheListOfTheGivenRandomStart) {
   REQUIRE_TEST_DATA();
   const json expected = PgdReference(Reference("mnist_lenet5_adv"), "random");
-  const auto model = Open("mnist_lenet5_adv");
-  const Batch batch = TestImages(kFirst);
+  const auto model = testing::ReferenceModel("mnist_lenet5_adv");
+  const Batch batch = testing::MnistTestBatch(kFirst);
   const ThreatModel threat{Norm::kLinf, 0.3};
   const auto attack = MakePlugin<Attack>(Entry("pgd", {}, {{"step_size", 0.01}}).attack());
   ASSERT_TRUE(attack.ok()) << attack.status();
@@ -214,9 +188,9 @@ TEST(ReferenceStart, SlowGivesTheListOfTheGivenRandomStart) {
 }
 
 int64_t RobustUnderApgd(const std::string& name, double epsilon) {
-  const auto model = Open(name);
-  const EvaluationResult result =
-      RunAttack(*model, TestImages(kFirst), Entry("apgd_ce", {epsilon}, {{"steps", 100}}));
+  const auto model = testing::ReferenceModel(name);
+  const EvaluationResult result = RunAttack(*model, testing::MnistTestBatch(kFirst),
+                                            Entry("apgd_ce", {epsilon}, {{"steps", 100}}));
   const int64_t robust = kFirst - static_cast<int64_t>(NotRobust(result, 0).size());
   std::printf("%s apgd_ce %g: %ld robust, %.1f s\n", name.c_str(), epsilon, robust,
               result.instances[0].seconds);
