@@ -4,12 +4,12 @@
 #include <torch/torch.h>
 
 #include <chrono>
-#include <map>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "common/status_macros.h"
 #include "core/run/explain_artifacts.h"
+#include "core/run/fingerprint.h"
 
 namespace adamant {
 namespace {
@@ -81,7 +81,9 @@ class Publisher {
   absl::Status Pictures() {
     if (!plan_.Wants(v1::OVERLAY_PNG) && !plan_.Wants(v1::HEATMAP_PNG)) return absl::OkStatus();
     const int64_t scale = plan_.scale > 0 ? plan_.scale : ScaleFor(facts_.shape, kPictureSide);
+    const RunControl control = context_.Control();
     for (size_t sample = 0; sample < explained_.pictures.size(); ++sample) {
+      control.Check();
       for (const MapColumn& column : explained_.columns) {
         const auto position = static_cast<int64_t>(sample);
         const std::vector<MapPictures> drawn =
@@ -199,6 +201,7 @@ absl::Status RunExplain(const v1::ExplainSpec& spec, RunContext& context,
       ExplainAll(plan, samples, *model, context.device(), context.Control(), progress));
   report.set_model_name(context.model().name);
   report.set_model_sha256(context.model().sha256);
+  report.set_fingerprint(Fingerprint(context.device()));
   RETURN_IF_ERROR(FillReport(explained, plan, samples, report));
   if (report.empty_maps() > 0) {
     context.Warn("EMPTY_MAPS", absl::StrCat(report.empty_maps(), " of ", report.num_maps(),

@@ -2,7 +2,6 @@
 #include "core/run/explain_plan.h"
 
 #include <algorithm>
-#include <cmath>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -61,6 +60,9 @@ absl::Status PlanExplainers(const v1::ExplainSpec& spec, const ModelInfo& info, 
 
 absl::Status PlanTarget(const v1::ExplainSpec& spec, const ModelInfo& info, ExplainPlan& plan) {
   const int64_t num_classes = info.shape.num_classes;
+  if (!v1::TargetPolicy_IsValid(spec.target()) || !v1::ExplainScore_IsValid(spec.score())) {
+    return absl::InvalidArgumentError("target or score has a value that this version lacks");
+  }
   const v1::TargetPolicy policy = spec.target() == v1::TARGET_POLICY_UNSPECIFIED
                                       ? (spec.has_class_index() ? v1::GIVEN : v1::PREDICTED)
                                       : spec.target();
