@@ -1,7 +1,6 @@
 # How targets of this project are made: warnings, sanitizers, and LibTorch's precompiled header.
 
-add_compile_options(-Wall -Wextra -Werror -Winvalid-pch -Wno-missing-field-initializers
-                    -Wno-dangling-pointer)  # gcc 12 misreads protobuf maps
+add_compile_options(-Wall -Wextra -Werror -Winvalid-pch -Wno-missing-field-initializers)
 if(ADAMANT_SANITIZE)
   add_compile_options(-fsanitize=${ADAMANT_SANITIZE} -fno-omit-frame-pointer)
   add_link_options(-fsanitize=${ADAMANT_SANITIZE})

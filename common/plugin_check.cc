@@ -132,8 +132,8 @@ v1::PluginSpec NormalizePluginSpec(const v1::PluginSpec& spec, const v1::PluginF
   for (const v1::ParamInfo& param : info->params()) {
     if (param.has_default_value()) params[param.name()] = param.default_value();
   }
-  for (const auto& [name, value] : PresetParams(*info, spec.params(), path, violations).fields())
-    params[name] = value;
+  const Struct preset = PresetParams(*info, spec.params(), path, violations);
+  for (const auto& [name, value] : preset.fields()) params[name] = value;
   for (const auto& [name, value] : spec.params().fields()) {
     if (name == kPreset && info->presets_size() > 0) continue;
     const std::string where = absl::StrCat(path, ".params.", name.substr(0, 64));

@@ -1,1 +1,277 @@
+// SPDX-License-Identifier: Apache-2.0
+// The composition root: the only place that names the concrete classes of the server.
+#include "server/daemon.h"
 
+#include <google/protobuf/stubs/common.h>
+#include <grpcpp/grpcpp.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "common/error_reason.h"
+#include "common/status_macros.h"
+#include "server/api/api_server.h"
+#include "server/blobs/local_blob_store.h"
+#include "server/data_folder.h"
+#include "server/drain_signals.h"
+#include "server/job_telemetry.h"
+#include "server/jobs/events.h"
+#include "server/jobs/scheduler.h"
+#include "server/options.h"
+#include "server/store/sqlite_store.h"
+#include "server/telemetry/log.h"
+#include "server/telemetry/metrics.h"
+#include "server/workers/catalog.h"
+#include "server/workers/worker_pool.h"
+
+#ifndef ADAMANT_VERSION
+#define ADAMANT_VERSION "0.1.0"
+#endif
+#ifndef ADAMANT_COMMIT
+#define ADAMANT_COMMIT "unknown"
+#endif
+
+namespace adamant {
+namespace {
+
+constexpr size_t kMaxQueuedCalls = 4096;
+constexpr size_t kMaxQueuedStreams = 1 << 20;
+constexpr absl::Duration kShutdownGrace = absl::Seconds(5);
+
+WorkerCommand MakeCommand(const v1::ServerConfig& config) {
+  std::error_code error;
+  const std::string self = std::filesystem::read_symlink("/proc/self/exe", error).string();
+  WorkerCommand command;
+  command.launcher = {self, "--launch"};
+  command.worker = config.worker();
+  command.threads = config.threads_per_slot();
+  return command;
+}
+
+// One slot per GPU; without one, the CPU slots of the configuration.
+std::vector<Slot> MakeSlots(const v1::ServerConfig& config, const worker::v1::Catalog& catalog) {
+  std::vector<Slot> slots;
+  for (const v1::Device& device : catalog.devices()) {
+    if (device.kind() != "cuda") continue;
+    for (int i = 0; i < device.count(); ++i) {
+      slots.push_back(
+          {.device = absl::StrCat("cuda:", slots.size()), .threads = config.threads_per_slot()});
+    }
+  }
+  if (!slots.empty()) return slots;
+  return std::vector<Slot>(static_cast<size_t>(config.cpu_slots()),
+                           Slot{.device = "cpu", .threads = config.threads_per_slot()});
+}
+
+std::vector<std::string> PluginNames(const worker::v1::Catalog& catalog, absl::string_view family) {
+  std::vector<std::string> names;
+  for (const v1::PluginFamily& candidate : catalog.families()) {
+    if (candidate.name() != family) continue;
+    for (const v1::PluginInfo& plugin : candidate.plugins()) names.push_back(plugin.name());
+  }
+  return names;
+}
+
+MetricsOptions MakeMetricsOptions(const worker::v1::Catalog& catalog, size_t slots) {
+  return {.version = ADAMANT_VERSION,
+          .commit = ADAMANT_COMMIT,
+          .libtorch = catalog.libtorch_version(),
+          .grpc = grpc::Version(),
+          .slots = static_cast<int>(slots),
+          .attacks = PluginNames(catalog, "attack"),
+          .explainers = PluginNames(catalog, "explainer")};
+}
+
+absl::Status MakeFolders(const DataFolder& folder) {
+  for (const char* name : {"catalog", "scratch", "logs"}) {
+    std::error_code error;
+    std::filesystem::create_directories(folder.Path(name), error);
+    if (error) return ErrnoStatus(error.value(), absl::StrCat("cannot create ", folder.Path(name)));
+  }
+  return absl::OkStatus();
+}
+
+// Never returns: nothing may be acknowledged after a failed commit, and a restart recovers.
+void OnStoreFailed(const absl::Status& status) {
+  Log(LogLevel::kError, "store", absl::StrCat("a commit failed: ", status.message()));
+  FlushLog();
+  _exit(kExitStoreFailed);
+}
+
+// All parts of the server, in the order in which they depend on each other.
+class Server {
+ public:
+  Server(const v1::ServerConfig& config, DataFolder folder)
+      : config_(config), folder_(std::move(folder)) {}
+
+  ~Server() {
+    if (metrics_ != nullptr) metrics_->Stop();
+    api_.reset();
+    streams_.Stop();
+    disk_.Stop();
+    calls_.Stop();
+  }
+
+  absl::Status Start() {
+    RETURN_IF_ERROR(MakeFolders(folder_));
+    const WorkerCommand command = MakeCommand(config_);
+    ASSIGN_OR_RETURN(catalog_, LoadCatalog(command, folder_.Path("catalog")));
+    ASSIGN_OR_RETURN(
+        store_, OpenSqliteStore({.path = folder_.Path("store.db"), .on_fatal = OnStoreFailed}));
+    ASSIGN_OR_RETURN(blobs_, LocalBlobStore::Open(folder_.path()));
+    ASSIGN_OR_RETURN(std::string key, folder_.PageTokenKey());
+    tokens_.emplace(std::move(key));
+    const std::vector<Slot> slots = MakeSlots(config_, catalog_);
+    metrics_ = std::make_unique<Metrics>(MakeMetricsOptions(catalog_, slots.size()));
+    ASSIGN_OR_RETURN(metrics_address_, metrics_->Serve(config_.metrics_address()));
+    telemetry_ = std::make_unique<JobTelemetry>(*metrics_);
+    workers_ = std::make_unique<WorkerPool>(WorkerPoolOptions{
+        .command = command, .slots = slots, .warm_spares = config_.warm_spares()});
+    hub_ = std::make_unique<EventHub>(*store_);
+    store_->AddObserver(telemetry_.get());
+    SchedulerOptions options;
+    options.log_folder = folder_.Path("logs");
+    options.scratch_folder = folder_.Path("scratch");
+    scheduler_ = std::make_unique<Scheduler>(*store_, *blobs_, *workers_, *hub_, options);
+    RETURN_IF_ERROR(scheduler_->Start());
+    telemetry_->CountStored(*store_);
+    return StartApi();
+  }
+
+  // service.md 11.
+  void Drain(DrainSignals& signals) {
+    api_->SetNotServing();
+    scheduler_->StopAdmission();
+    signals.WaitForSecond(absl::Seconds(config_.drain_delay_seconds()));
+    scheduler_->Drain(absl::Seconds(config_.drain_grace_seconds()));
+    api_->GoAway();
+    api_->Shutdown(kShutdownGrace);
+    Log(LogLevel::kInfo, "drained", "every job is stored; the server ends");
+  }
+
+  void LogReady() const {
+    Log(LogLevel::kInfo, "ready", "serving",
+        {{"listen", absl::StrJoin(api_->addresses(), " ")},
+         {"metrics", metrics_address_},
+         {"version", ADAMANT_VERSION},
+         {"data_dir", folder_.path()}});
+  }
+
+ private:
+  absl::Status StartApi() {
+    parts_ = std::make_unique<ServiceParts>(ServiceParts{
+        *store_, *blobs_, *scheduler_, *hub_, *metrics_, catalog_, *tokens_, calls_, disk_,
+        streams_, timers_, folder_.Path("logs"), config_.torchscript() != "off"});
+    ApiServerOptions options;
+    options.listen = {config_.listen().begin(), config_.listen().end()};
+    options.reflection = config_.reflection();
+    options.facts = {
+        .version = ADAMANT_VERSION, .commit = ADAMANT_COMMIT, .sqlite_version = SqliteVersion()};
+    ASSIGN_OR_RETURN(api_, ApiServer::Start(*parts_, options));
+    api_->SetMetricsAddress(metrics_address_);
+    metrics_->SetSampler([this] { return Sample(); });
+    return folder_.WriteAddresses(api_->addresses(), metrics_address_);
+  }
+
+  MetricsSample Sample() const {
+    MetricsSample sample;
+    const SchedulerStatus status = scheduler_->status();
+    telemetry_->Sample(status.slots, sample);
+    const BlobTotals blobs = blobs_->totals();
+    sample.cas_bytes = blobs.bytes;
+    sample.cas_objects = blobs.count;
+    sample.watchers = hub_->watchers();
+    sample.idle_workers = workers_->idle_spares();
+    sample.draining = status.draining;
+    return sample;
+  }
+
+  const v1::ServerConfig config_;
+  DataFolder folder_;
+  worker::v1::Catalog catalog_;
+  std::unique_ptr<Metrics> metrics_;
+  std::unique_ptr<JobTelemetry> telemetry_;
+  std::unique_ptr<JobStore> store_;
+  std::unique_ptr<BlobStore> blobs_;
+  std::optional<PageTokens> tokens_;
+  std::string metrics_address_;
+  std::unique_ptr<WorkerPool> workers_;
+  std::unique_ptr<EventHub> hub_;
+  std::unique_ptr<Scheduler> scheduler_;
+  TaskPool calls_{4, kMaxQueuedCalls};
+  TaskPool disk_{static_cast<int>(std::max(2U, std::thread::hardware_concurrency())),
+                 kMaxQueuedCalls};
+  TaskPool streams_{1, kMaxQueuedStreams};
+  Timers timers_;
+  std::unique_ptr<ServiceParts> parts_;
+  std::unique_ptr<ApiServer> api_;
+};
+
+int ExitCodeOf(const absl::Status& status) {
+  if (status.ok()) return kExitDrained;
+  const std::string reason = ReasonOf(status);
+  if (reason == "DATA_FOLDER_IN_USE") return kExitDataFolderInUse;
+  return reason == "ADDRESS_IN_USE" ? kExitAddressInUse : kExitStartFailed;
+}
+
+int Fail(const absl::Status& status) {
+  Log(LogLevel::kError, "start", status.message());
+  FlushLog();
+  return ExitCodeOf(status);
+}
+
+int Report(absl::string_view what, const absl::Status& status) {
+  std::printf("%-12s %s\n", std::string(what).c_str(),
+              status.ok() ? "ok" : std::string(status.message()).c_str());
+  return status.ok() ? kExitDrained : kExitConfiguration;
+}
+
+}  // namespace
+
+int RunDaemon(const v1::ServerConfig& config) {
+  DrainSignals::Block();
+  if (absl::Status status = SetUpLog(config.log_level(), config.log_format()); !status.ok()) {
+    std::fprintf(stderr, "adamantd: %s\n", std::string(status.message()).c_str());
+    return kExitConfiguration;
+  }
+  DrainSignals signals;
+  Log(LogLevel::kWarning, "local_mode",
+      "no authentication: every user of this machine is administrator");
+  absl::StatusOr<DataFolder> folder = DataFolder::Open(config.data_dir());
+  if (!folder.ok()) return Fail(folder.status());
+  Server server(config, *std::move(folder));
+  if (absl::Status status = server.Start(); !status.ok()) return Fail(status);
+  server.LogReady();
+  signals.WaitForFirst();
+  server.Drain(signals);
+  FlushLog();
+  return kExitDrained;
+}
+
+int CheckDaemon(const v1::ServerConfig& config) {
+  int worst = Report("config", SetUpLog(config.log_level(), config.log_format()));
+  const absl::StatusOr<DataFolder> folder = DataFolder::Open(config.data_dir());
+  worst = std::max(worst, Report("data folder", folder.status()));
+  if (!folder.ok()) return worst;
+  const absl::Status folders = MakeFolders(*folder);
+  worst = std::max(worst, Report("folders", folders));
+  const absl::Status worker = LoadCatalog(MakeCommand(config), folder->Path("catalog")).status();
+  return std::max(worst, Report("worker", worker));
+}
+
+void PrintVersions() {
+  std::printf("adamantd %s (%s)\ngrpc %s\nprotobuf %s\nsqlite %s\n", ADAMANT_VERSION,
+              ADAMANT_COMMIT, grpc::Version().c_str(),
+              google::protobuf::internal::VersionString(GOOGLE_PROTOBUF_VERSION).c_str(),
+              SqliteVersion().c_str());
+}
+
+}  // namespace adamant

@@ -36,9 +36,9 @@ absl::StatusOr<JobInputs> JobInputs::Open(const worker::v1::Start& start,
   inputs.model_.name = validation ? start.validate_model().name() : resolved.name();
   inputs.model_.architecture =
       validation ? start.validate_model().architecture() : resolved.architecture();
-  inputs.model_.shape =
-      validation ? ShapeOf(start.validate_model().input_shape(), start.validate_model().num_classes())
-                 : ShapeOf(resolved.input_shape(), resolved.num_classes());
+  inputs.model_.shape = validation ? ShapeOf(start.validate_model().input_shape(),
+                                             start.validate_model().num_classes())
+                                   : ShapeOf(resolved.input_shape(), resolved.num_classes());
   inputs.model_.allow_nonfinite =
       validation || (start.job().has_attack() && start.job().attack().allow_nonfinite());
   for (const auto& data : start.data()) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// adamant-worker: runs one job attempt, or one validation of an upload, then exits. Talks to adamantd over descriptor 3;
-// opens no path after Start and uses no network.
+// adamant-worker: runs one job attempt, or one validation of an upload, then exits. Talks to
+// adamantd over descriptor 3; opens no path after Start and uses no network.
 //
 //   adamant-worker --catalog    prints the serialised worker.v1.Catalog
 //   adamant-worker              serves descriptor 3
@@ -130,7 +130,8 @@ int main(int argc, char** argv) {
     return 2;
   }
   try {
-    // LibTorch's thread pools must not be torn down while they are in use: leave without destructors.
+    // LibTorch's thread pools must not be torn down while they are in use: leave without
+    // destructors.
     const int code = adamant::Serve();
     std::cout.flush();
     std::_Exit(code);

@@ -18,8 +18,8 @@
 
 namespace adamant {
 
-// The worker's end of the channel to adamantd: a thread reads frames, another sends a heartbeat every second. When the
-// server is gone the process ends at once. Thread-safe.
+// The worker's end of the channel to adamantd: a thread reads frames, another sends a heartbeat
+// every second. When the server is gone the process ends at once. Thread-safe.
 class ServerLink {
  public:
   explicit ServerLink(Descriptor socket);
@@ -31,8 +31,8 @@ class ServerLink {
   ReceivedFrame WaitForStart();
 
   void Send(worker::v1::Frame frame);
-  // Asks for an output, writes `bytes`, announces it with `announce` (which gets the output id) and waits until the
-  // server has published it. Returns the server's refusal.
+  // Asks for an output, writes `bytes`, announces it with `announce` (which gets the output id) and
+  // waits until the server has published it. Returns the server's refusal.
   absl::Status Publish(const std::string& purpose, absl::string_view bytes,
                        const std::function<worker::v1::Frame(int64_t output_id)>& announce);
 

@@ -6,6 +6,8 @@
 
 #include <cstdint>
 #include <functional>
+#include <utility>
+#include <vector>
 
 #include "core/models/model.h"
 
@@ -18,38 +20,62 @@ enum class BatchNormMode { kEval, kTrainFrozenStats, kTrain };
 using LossFunction = std::function<at::Tensor(const at::Tensor& logits, const at::Tensor& labels)>;
 
 struct LossGradient {
-  at::Tensor gradient;  // of the sum of losses with respect to the images, [N,C,H,W]; non-finite
-                        // components are 0
-  at::Tensor loss;      // [N]
-  at::Tensor logits;    // [N,K]
+  at::Tensor gradient;   // of the sum of losses with respect to the images, [N,C,H,W]; non-finite
+                         // components are 0
+  at::Tensor loss;       // [N]; -inf where a logit is not finite
+  at::Tensor logits;     // [N,K]
+  at::Tensor nonfinite;  // bool [N]: the gradient had a component that is not finite
 };
 
-// Wraps a Model for attacks: freezes parameters and fixes the mode for its lifetime (restored on
-// destruction, also after an exception), counts forward and backward rows, gives input gradients
-// only. Borrows the model. Not thread-safe.
+// Makes every parameter of a model constant and sets its mode; restores both on destruction, also
+// after an exception. Borrows the model.
+class FrozenModel {
+ public:
+  explicit FrozenModel(Model& model, BatchNormMode mode = BatchNormMode::kEval);
+  ~FrozenModel();
+  FrozenModel(const FrozenModel&) = delete;
+  FrozenModel& operator=(const FrozenModel&) = delete;
+
+ private:
+  Model& model_;
+  const bool training_;
+  std::vector<std::pair<at::Tensor, bool>> requires_grad_;
+  std::vector<std::pair<at::Tensor, at::Tensor>> buffers_;  // live tensor, its value before
+};
+
+// Wraps a Model for attacks: freezes it for its lifetime, counts forward and backward rows, gives
+// input gradients only. Borrows the model. Not thread-safe.
 class Victim {
  public:
   // compute_batch > 0: every network call has exactly that many rows, padded by repeating the last
-  // one.
+  // one. 0: one call for all rows. Batch statistics need the latter.
   explicit Victim(Model& model, BatchNormMode mode = BatchNormMode::kEval,
                   int64_t compute_batch = 0);
-  ~Victim();
-  Victim(const Victim&) = delete;
-  Victim& operator=(const Victim&) = delete;
 
   at::Tensor Logits(const at::Tensor& images);
   LossGradient Gradient(const at::Tensor& images, const at::Tensor& labels,
                         const LossFunction& loss);
 
+  // Called before every network call; throws to stop (see RunControl::Check).
+  void set_before_call(std::function<void()> before_call) { before_call_ = std::move(before_call); }
+
   const ModelInfo& info() const { return model_.info(); }
   int64_t forwards() const { return forwards_; }  // rows, without padding
   int64_t backwards() const { return backwards_; }
-  int64_t padded_rows() const { return padded_rows_; }
+  int64_t padded_rows() const { return padded_rows_; }  // of forward calls
 
  private:
+  // Rows begin..begin+count of `all`, padded to the call shape.
+  at::Tensor CallRows(const at::Tensor& all, int64_t begin, int64_t count) const;
+  int64_t CallSize(int64_t rows) const { return compute_batch_ > 0 ? compute_batch_ : rows; }
+  void BeginCall(int64_t count);
+  LossGradient GradientCall(const at::Tensor& images, const at::Tensor& labels,
+                            const LossFunction& loss, int64_t begin, int64_t count);
+
   Model& model_;
-  const BatchNormMode mode_;
+  const FrozenModel frozen_;
   const int64_t compute_batch_;
+  std::function<void()> before_call_;
   int64_t forwards_ = 0;
   int64_t backwards_ = 0;
   int64_t padded_rows_ = 0;

@@ -11,7 +11,7 @@ namespace {
 
 using google::protobuf::Value;
 
-struct ToValue {
+struct ValueWriter {
   Value value;
   void operator()(std::monostate) {}
   void operator()(bool v) { value.set_bool_value(v); }
@@ -62,11 +62,15 @@ v1::ParamInfo Param::ToProto() const {
   }
   for (const std::string& choice : choices_) info.add_choices(choice);
   if (!std::holds_alternative<std::monostate>(default_)) {
-    ToValue convert;
-    std::visit(convert, default_);
-    *info.mutable_default_value() = std::move(convert.value);
+    *info.mutable_default_value() = ToValue(default_);
   }
   return info;
+}
+
+Value ToValue(const Param::Default& value) {
+  ValueWriter writer;
+  std::visit(writer, value);
+  return std::move(writer.value);
 }
 
 Param Bool(std::string name, bool value) { return {v1::BOOL, std::move(name), value}; }

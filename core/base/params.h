@@ -40,6 +40,8 @@ class Param {
   double max_ = 0;
 };
 
+google::protobuf::Value ToValue(const Param::Default& value);
+
 Param Bool(std::string name, bool value);
 Param Int(std::string name, int64_t value);
 Param Real(std::string name, double value);

@@ -13,7 +13,7 @@ v1::PluginInfo Declaration::ToProto() const {
     v1::ParamPreset* out = info.add_presets();
     out->set_name(preset.name);
     for (const auto& [key, value] : preset.values) {
-      (*out->mutable_params()->mutable_fields())[key].set_number_value(value);
+      (*out->mutable_params()->mutable_fields())[key] = ToValue(value);
     }
   }
   for (const std::string& norm : norms) info.add_norms(norm);

@@ -17,11 +17,13 @@
 #include <cstdlib>
 #include <map>
 #include <source_location>
+#include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
 #include "common/plugin_check.h"
 #include "core/base/params.h"
 
@@ -30,7 +32,7 @@ namespace adamant {
 // A named set of parameter values, chosen by the parameter `preset`.
 struct Preset {
   std::string name;
-  std::vector<std::pair<std::string, double>> values;
+  std::vector<std::pair<std::string, Param::Default>> values;
 };
 
 struct Declaration {
@@ -97,16 +99,32 @@ class Registration {
   }
 };
 
-// Makes the plug-in that `spec` chooses: INVALID_ARGUMENT for an unknown name or a bad parameter,
-// else what the factory returns for the completed parameters and `args`.
+// StatusOr<R> for a factory that returns R or StatusOr<R>.
+template <class R>
+struct PluginResult {
+  using type = absl::StatusOr<R>;
+};
+template <class R>
+struct PluginResult<absl::StatusOr<R>> {
+  using type = absl::StatusOr<R>;
+};
+
+// Makes the plug-in that `spec` chooses: INVALID_ARGUMENT for an unknown name, a bad parameter, or
+// when the factory throws std::invalid_argument (parameters that contradict each other); else what
+// the factory returns for the completed parameters and `args`.
 template <class T, class... Args>
-auto MakePlugin(const v1::PluginSpec& spec, Args&&... args)
-    -> absl::StatusOr<decltype(std::declval<typename T::Factory*>()(std::declval<Params>(),
-                                                                    std::forward<Args>(args)...))> {
+auto MakePlugin(const v1::PluginSpec& spec, Args&&... args) ->
+    typename PluginResult<decltype(std::declval<typename T::Factory*>()(
+        std::declval<Params>(), std::forward<Args>(args)...))>::type {
   absl::StatusOr<v1::PluginSpec> normal = NormalizePluginSpec(spec, Registry<T>::Family());
   if (!normal.ok()) return normal.status();
   const auto& entry = Registry<T>::All().at(normal->name());
-  return entry.make(Params(*std::move(normal)), std::forward<Args>(args)...);
+  try {
+    return entry.make(Params(*std::move(normal)), std::forward<Args>(args)...);
+  } catch (const std::invalid_argument& error) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(T::kFamily, " ", spec.name(), ": ", error.what()));
+  }
 }
 
 }  // namespace adamant

@@ -47,6 +47,7 @@ struct ModelInfo {
   std::string normaliser;       // "identity", "channel(0.3/0.3)"
   std::vector<Tap> taps;        // in execution order
   std::string default_tap;      // where Grad-CAM looks; "" when there is none
+  std::string classifier;       // parameter of the last layer, [K,...]; "" when unknown
   bool gap_head = false;        // default_tap -> global average pooling -> one linear layer
   int64_t parameter_count = 0;  // trainable values
   bool trainable = true;
@@ -70,7 +71,7 @@ class Model {
  public:
   static constexpr char kFamily[] = "model";
   // Fresh weights from stream `init` of `seed`. INVALID_ARGUMENT when the shape does not fit the
-  // architecture.
+  // architecture. A shape member of 0 takes the architecture's own size, where it has one.
   using Factory = absl::StatusOr<std::unique_ptr<Model>>(const Params&, const ModelShape&,
                                                          uint64_t seed);
 
@@ -96,6 +97,10 @@ class Model {
   virtual void Train(bool on) = 0;  // batch statistics and dropout on or off
   virtual bool training() const = 0;
   virtual void To(const c10::Device& device) = 0;
+
+  // Dropout masks of the following training passes come from stream `dropout:<step>` of `seed`; the
+  // trainer calls it before each step. Without effect on a model that has no dropout.
+  virtual void SetDropoutStream(uint64_t /*seed*/, int64_t /*step*/) {}
 
   // Classifier weight [K,C] and bias [K] behind the pooled default tap; undefined unless
   // info().gap_head.

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+// Losses that gradient attacks ascend, and the decision rule.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "core/attacks/victim.h"
+
+namespace adamant {
+
+// strong: cross-entropy is taken as logsumexp_{j != y}(z_j) - z_y in double: the direction of its
+// gradient and the order of its values are those of cross-entropy, and it cannot underflow.
+// reference: float32 log-softmax cross-entropy, as published code computes it.
+enum class Numerics { kStrong, kReference };
+
+// The names MakeLoss knows: ce, margin, cw50, dlr, prob_margin.
+std::vector<std::string> LossNames();
+
+// Per-sample loss, larger is better for the attacker. Untargeted: labels are those to leave;
+// targeted: those to reach. Losses that need more classes than the model has become `margin` (see
+// LossNote). Throws std::invalid_argument for a loss without a targeted form.
+LossFunction MakeLoss(const std::string& name, bool targeted, Numerics numerics);
+
+// What MakeLoss substitutes for this number of classes; "" when nothing.
+std::string LossNote(const std::string& name, int64_t num_classes);
+
+// Lowest index among the largest logits: int64 [N].
+at::Tensor Predictions(const at::Tensor& logits);
+
+// z_y - max_{j != y} z_j: [N].
+at::Tensor Margins(const at::Tensor& logits, const at::Tensor& labels);
+
+// Classes by falling logit, ties by rising index: int64 [N,K].
+at::Tensor RankedClasses(const at::Tensor& logits);
+
+}  // namespace adamant

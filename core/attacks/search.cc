@@ -1,0 +1,312 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/attacks/search.h"
+
+#include <torch/torch.h>
+
+#include <algorithm>
+#include <limits>
+#include <stdexcept>
+#include <utility>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
+#include "core/base/rng.h"
+
+namespace adamant {
+namespace {
+
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+
+// The rank r of "rank:r"; 0 when `target` is not of that form.
+int64_t Rank(absl::string_view target) {
+  int64_t rank = 0;
+  if (!absl::ConsumePrefix(&target, "rank:") || !absl::SimpleAtoi(target, &rank)) return 0;
+  return rank;
+}
+
+void CheckTarget(const std::string& target) {
+  for (const char* known : {"none", "least_likely", "next", "random_wrong", "given"}) {
+    if (target == known) return;
+  }
+  if (Rank(target) >= 1) return;
+  throw std::invalid_argument(absl::StrCat(
+      "unknown target \"", target,
+      "\"; known: none, least_likely, next, random_wrong, rank:1, rank:2, ..., given"));
+}
+
+// The r-th class after removing the label from the ranking of the logits.
+at::Tensor RankTarget(const at::Tensor& logits, const at::Tensor& labels, int64_t rank) {
+  const at::Tensor ranked = RankedClasses(logits);
+  const at::Tensor others =
+      ranked.masked_select(ranked != labels.unsqueeze(1)).view({ranked.size(0), -1});
+  return others.select(1, std::min(rank, others.size(1)) - 1);
+}
+
+at::Tensor RandomTarget(const at::Tensor& labels, const at::Tensor& ids, int64_t num_classes,
+                        const AttackSettings& settings) {
+  const at::Tensor host_ids = ids.cpu();
+  const at::Tensor drawn = at::empty({ids.size(0)}, at::kLong);
+  for (int64_t i = 0; i < ids.size(0); ++i) {
+    const Rng rng(settings.seed, settings.stream, host_ids.data_ptr<int64_t>()[i]);
+    drawn.data_ptr<int64_t>()[i] =
+        rng.Below({.purpose = Purpose::kTarget}, static_cast<uint32_t>(num_classes - 1));
+  }
+  const at::Tensor other = drawn.to(labels.device());
+  return other + (other >= labels).to(at::kLong);
+}
+
+SampleCounts ZeroCounts(const at::Tensor& like) {
+  const auto zeros = [&] { return at::zeros({like.size(0)}, like.options().dtype(at::kLong)); };
+  return {zeros(), zeros(), zeros(), zeros(), zeros(), zeros()};
+}
+
+// Rows `chosen` of `all` become `values`.
+void PutRows(at::Tensor& all, const at::Tensor& chosen, const at::Tensor& values) {
+  all.index_copy_(0, chosen, values);
+}
+
+at::Tensor Rows(const at::Tensor& values, const at::Tensor& keep) {
+  return values.defined() ? values.index_select(0, keep) : values;
+}
+
+at::Tensor Positions(const at::Tensor& mask) { return mask.nonzero().squeeze(1); }
+
+}  // namespace
+
+std::vector<Param> SearchParams() {
+  return {
+      Choice("loss", "ce", LossNames()).Doc("loss to ascend"),
+      Text("target", "none")
+          .Doc("none, least_likely, next, random_wrong, rank:r or given; fixed at the clean image"),
+      Choice("keep", "last", {"last", "best_loss", "first_success"})
+          .Doc("which iterate is returned when crafting"),
+      Choice("numerics", "strong", {"strong", "reference"})
+          .Doc("reference: float32 cross-entropy as published code computes it"),
+      Bool("early_stop", true).Doc("broken samples leave the batch"),
+      Int("restarts", 1).Range(1, 1000).Doc("independent tries"),
+  };
+}
+
+SearchOptions ParseSearch(const Params& params) {
+  SearchOptions options;
+  options.loss = params.Text("loss");
+  options.target = params.Text("target");
+  CheckTarget(options.target);
+  const std::string& keep = params.Text("keep");
+  options.keep = keep == "last"        ? Keep::kLast
+                 : keep == "best_loss" ? Keep::kBestLoss
+                                       : Keep::kFirstSuccess;
+  options.numerics = params.Text("numerics") == "strong" ? Numerics::kStrong : Numerics::kReference;
+  options.early_stop = params.Bool("early_stop");
+  options.restarts = params.Int("restarts");
+  MakeLoss(options.loss, options.target != "none", options.numerics);
+  return options;
+}
+
+std::vector<std::string> LossNotes(const SearchOptions& options, int64_t num_classes) {
+  const std::string note = LossNote(options.loss, num_classes);
+  return note.empty() ? std::vector<std::string>{} : std::vector<std::string>{note};
+}
+
+std::vector<Param> Joined(std::vector<Param> first, std::vector<Param> second) {
+  for (Param& param : second) first.push_back(std::move(param));
+  return first;
+}
+
+bool NothingToSearch(const Victim& victim, const Batch& batch, const ThreatModel& threat) {
+  return batch.size() == 0 || threat.epsilon <= 0 || victim.info().shape.num_classes < 2;
+}
+
+AttackResult Unchanged(const Batch& batch) {
+  return {batch.images.clone(), ZeroCounts(batch.images)};
+}
+
+Search::Search(Victim& victim, const Batch& batch, const ThreatModel& threat,
+               const AttackSettings& settings, const RunControl& control,
+               const SearchOptions& options)
+    : victim_(victim),
+      settings_(settings),
+      control_(control),
+      options_(options),
+      loss_(MakeLoss(options.loss, options.target != "none", options.numerics)),
+      images_(batch.images.contiguous()),
+      labels_(batch.labels.to(batch.images.device())),
+      ids_(batch.ids),
+      full_set_(images_, threat),
+      accepted_(at::zeros({batch.size()}, images_.options().dtype(at::kBool))),
+      best_loss_(at::full({batch.size()}, -kInfinity, images_.options().dtype(at::kDouble))),
+      result_{images_.clone(), ZeroCounts(images_)},
+      set_(full_set_) {
+  victim_.set_before_call([this] { control_.Check(); });
+  SetRows(at::arange(batch.size(), labels_.options().dtype(at::kLong)));
+  SetLabels();
+}
+
+Search::~Search() { victim_.set_before_call({}); }
+
+void Search::SetLabels() {
+  const bool targeted = options_.target != "none";
+  at::Tensor logits = settings_.clean_logits;
+  const bool ranked = options_.target == "least_likely" || Rank(options_.target) > 0;
+  if ((options_.predicted_label || ranked) && !logits.defined()) {
+    logits = victim_.Logits(images_);
+    Count(result_.counts.forwards, at::ones_like(rows_));
+  }
+  loss_labels_ = targeted                   ? Targets(logits)
+                 : options_.predicted_label ? Predictions(logits)
+                                            : labels_;
+}
+
+at::Tensor Search::Targets(const at::Tensor& logits) const {
+  const int64_t num_classes = victim_.info().shape.num_classes;
+  if (options_.target == "next") return (labels_ + 1).remainder(num_classes);
+  if (options_.target == "random_wrong") return RandomTarget(labels_, ids_, num_classes, settings_);
+  if (options_.target == "least_likely") {
+    return logits.scatter(1, labels_.unsqueeze(1), kInfinity).argmin(1);
+  }
+  if (const int64_t rank = Rank(options_.target); rank > 0) {
+    return RankTarget(logits, labels_, rank);
+  }
+  if (!settings_.targets.defined()) {
+    throw std::invalid_argument("target = given, but no targets were given");
+  }
+  const at::Tensor targets = settings_.targets.to(labels_.device());
+  if ((targets == labels_).any().item<bool>()) {
+    throw std::invalid_argument("a given target equals the sample's label");
+  }
+  return targets;
+}
+
+void Search::SetRows(const at::Tensor& rows) {
+  rows_ = rows;
+  set_ = full_set_.Select(rows);
+  row_labels_ = labels_.index_select(0, rows);
+  if (loss_labels_.defined()) row_loss_labels_ = loss_labels_.index_select(0, rows);
+}
+
+bool Search::BeginRestart(int64_t restart) {
+  restart_ = restart;
+  SetRows(Positions(accepted_.logical_not()));
+  return !empty();
+}
+
+at::Tensor Search::Start(bool random) const {
+  if (settings_.start.defined()) {
+    return set_.Project(settings_.start.index_select(0, rows_));
+  }
+  if (!random) return set_.origin();
+  return RandomStart(set_, ids_.index_select(0, rows_.to(ids_.device())), settings_.seed,
+                     settings_.stream, restart_);
+}
+
+at::Tensor Search::SurfaceStart() const {
+  if (settings_.start.defined()) return Start(false);
+  return adamant::SurfaceStart(set_, ids_.index_select(0, rows_.to(ids_.device())), settings_.seed,
+                               settings_.stream, restart_);
+}
+
+void Search::Count(const at::Tensor& counter, const at::Tensor& amount) const {
+  at::Tensor(counter).index_add_(0, rows_, amount.to(at::kLong));
+}
+
+LossGradient Search::Gradient(const at::Tensor& images) {
+  LossGradient seen = victim_.Gradient(images, row_loss_labels_, loss_);
+  const at::Tensor ones = at::ones_like(rows_);
+  Count(result_.counts.forwards, ones);
+  Count(result_.counts.backwards, ones);
+  Count(result_.counts.nonfinite_grads, seen.nonfinite);
+  const at::Tensor zero = seen.gradient.flatten(1).any(1).logical_not();
+  Count(result_.counts.zero_grads, zero.logical_and(seen.nonfinite.logical_not()));
+  return seen;
+}
+
+LossGradient Search::Loss(const at::Tensor& images) {
+  LossGradient seen;
+  seen.logits = victim_.Logits(images);
+  const at::Tensor bad = at::isfinite(seen.logits).all(1).logical_not();
+  seen.loss = loss_(seen.logits, row_loss_labels_).to(at::kDouble).masked_fill(bad, -kInfinity);
+  Count(result_.counts.forwards, at::ones_like(rows_));
+  return seen;
+}
+
+void Search::Observe(at::Tensor& images, LossGradient& seen, int64_t step,
+                     std::initializer_list<at::Tensor*> state) {
+  if (step > 0) Count(result_.counts.steps, at::ones_like(rows_));
+  const at::Tensor bad = seen.loss == -kInfinity;
+  Count(result_.counts.nonfinite_logits, bad);
+  const bool judged = settings_.judge != nullptr;
+  if (judged || options_.keep == Keep::kBestLoss) TakeBest(images, seen.loss);
+  if (!judged && options_.keep != Keep::kFirstSuccess) return;
+
+  const at::Tensor wrong = (Predictions(seen.logits) != row_labels_)
+                               .logical_and(bad.logical_not())
+                               .logical_and(accepted_.index_select(0, rows_).logical_not());
+  if (!wrong.any().item<bool>()) return;
+  if (!judged) return TakeFirst(images, wrong);
+  const at::Tensor chosen = Positions(wrong);
+  const at::Tensor gone = chosen.masked_select(Submit(chosen, images, step));
+  if (!options_.early_stop || gone.size(0) == 0) return;
+  const at::Tensor keep = Positions(at::ones_like(wrong).index_fill_(0, gone, at::Scalar(false)));
+  rows_ = rows_.index_select(0, keep);
+  set_ = set_.Select(keep);
+  row_labels_ = row_labels_.index_select(0, keep);
+  row_loss_labels_ = row_loss_labels_.index_select(0, keep);
+  images = images.index_select(0, keep);
+  for (at::Tensor* part : {&seen.gradient, &seen.loss, &seen.logits, &seen.nonfinite}) {
+    *part = Rows(*part, keep);
+  }
+  for (at::Tensor* part : state) *part = Rows(*part, keep);
+}
+
+at::Tensor Search::Submit(const at::Tensor& chosen, const at::Tensor& images, int64_t step) {
+  Claims claims{.rows = rows_.index_select(0, chosen),
+                .images = images.index_select(0, chosen),
+                .step = step,
+                .restart = restart_};
+  if (options_.target != "none") claims.targets = row_loss_labels_.index_select(0, chosen);
+  const at::Tensor accepted = settings_.judge->Submit(claims).to(chosen.device());
+  const at::Tensor which = Positions(accepted);
+  const at::Tensor rows = claims.rows.index_select(0, which);
+  accepted_.index_fill_(0, rows, at::Scalar(true));
+  PutRows(result_.images, rows, claims.images.index_select(0, which));
+  return accepted;
+}
+
+void Search::TakeBest(const at::Tensor& images, const at::Tensor& loss) {
+  const at::Tensor before = best_loss_.index_select(0, rows_);
+  const at::Tensor better =
+      (loss > before).logical_and(accepted_.index_select(0, rows_).logical_not());
+  PutRows(best_loss_, rows_, at::where(better, loss, before));
+  PutRows(result_.images, rows_,
+          at::where(PerRow(better), images, result_.images.index_select(0, rows_)));
+}
+
+void Search::TakeFirst(const at::Tensor& images, const at::Tensor& wrong) {
+  const at::Tensor chosen = Positions(wrong);
+  const at::Tensor rows = rows_.index_select(0, chosen);
+  accepted_.index_fill_(0, rows, at::Scalar(true));
+  PutRows(result_.images, rows, images.index_select(0, chosen));
+}
+
+void Search::ClaimAll(const at::Tensor& images, int64_t step) {
+  Count(result_.counts.steps, at::ones_like(rows_));
+  const at::Tensor open = Positions(accepted_.index_select(0, rows_).logical_not());
+  PutRows(result_.images, rows_.index_select(0, open), images.index_select(0, open));
+  if (settings_.judge != nullptr && open.size(0) > 0) Submit(open, images, step);
+}
+
+bool Search::wants_last() const {
+  return settings_.judge != nullptr || options_.keep != Keep::kLast || options_.restarts > 1;
+}
+
+void Search::EndRestart(const at::Tensor& images, const at::Tensor& loss) {
+  if (settings_.judge != nullptr || options_.keep == Keep::kBestLoss) return;
+  if (options_.keep == Keep::kLast && loss.defined()) return TakeBest(images, loss);
+  const at::Tensor open = Positions(accepted_.index_select(0, rows_).logical_not());
+  PutRows(result_.images, rows_.index_select(0, open), images.index_select(0, open));
+}
+
+AttackResult Search::Result() && { return std::move(result_); }
+
+}  // namespace adamant

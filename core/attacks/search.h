@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+// What gradient attacks share: their common parameters, targets, and the set of rows that are still
+// in search.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <initializer_list>
+#include <string>
+#include <vector>
+
+#include "core/attacks/attack.h"
+#include "core/attacks/losses.h"
+#include "core/attacks/steps.h"
+
+namespace adamant {
+
+enum class Keep { kLast, kBestLoss, kFirstSuccess };
+
+// Parameters that every gradient attack accepts.
+struct SearchOptions {
+  std::string loss = "ce";
+  std::string target = "none";  // none, least_likely, next, random_wrong, rank:r, given
+  Keep keep = Keep::kLast;      // craft mode
+  Numerics numerics = Numerics::kStrong;
+  bool early_stop = true;
+  bool predicted_label = false;  // ascend away from the clean prediction instead of the label
+  int64_t restarts = 1;
+};
+
+std::vector<Param> SearchParams();
+// Throws std::invalid_argument for a target or a combination that does not exist.
+SearchOptions ParseSearch(const Params& params);
+// What the attack substitutes for a model of few classes, for Attack::Notes.
+std::vector<std::string> LossNotes(const SearchOptions& options, int64_t num_classes);
+std::vector<Param> Joined(std::vector<Param> first, std::vector<Param> second);
+
+// The rows of one Run that are still in search: gradients and logits for them, claims, and what is
+// returned in the end. After Observe the caller's state tensors hold the remaining rows only. Not
+// thread-safe; lives for one Run.
+class Search {
+ public:
+  Search(Victim& victim, const Batch& batch, const ThreatModel& threat,
+         const AttackSettings& settings, const RunControl& control, const SearchOptions& options);
+  ~Search();
+  Search(const Search&) = delete;
+  Search& operator=(const Search&) = delete;
+
+  // All rows that no accepted claim has taken, from the start; false when there is none.
+  bool BeginRestart(int64_t restart);
+  at::Tensor Start(bool random) const;  // the given start, a random one, or the clean images
+
+  at::Tensor SurfaceStart() const;  // the given start, or one on the ball's surface
+
+  LossGradient Gradient(const at::Tensor& images);
+  LossGradient Loss(const at::Tensor& images);  // without gradient
+
+  // Tests iterate `step` and drops the rows whose claim is accepted from `images`, `seen` and
+  // `state` (each [M,...]; undefined ones stay so).
+  void Observe(at::Tensor& images, LossGradient& seen, int64_t step,
+               std::initializer_list<at::Tensor*> state = {});
+  // Claims every row, for images that were not evaluated. They become the result.
+  void ClaimAll(const at::Tensor& images, int64_t step);
+  // Craft mode: ends a restart at `images`, with their loss where it is known.
+  void EndRestart(const at::Tensor& images, const at::Tensor& loss = {});
+
+  bool empty() const { return rows_.size(0) == 0; }
+  // Whether the last iterate of a restart has to be evaluated.
+  bool wants_last() const;
+  const FeasibleSet& set() const { return set_; }
+  AttackResult Result() &&;
+
+ private:
+  void SetRows(const at::Tensor& rows);
+  void SetLabels();
+  at::Tensor Targets(const at::Tensor& logits) const;
+  void Count(const at::Tensor& counter, const at::Tensor& amount) const;
+  at::Tensor Submit(const at::Tensor& chosen, const at::Tensor& images, int64_t step);
+  void TakeBest(const at::Tensor& images, const at::Tensor& loss);
+  void TakeFirst(const at::Tensor& images, const at::Tensor& wrong);
+
+  Victim& victim_;
+  const AttackSettings& settings_;
+  const RunControl& control_;
+  const SearchOptions options_;
+  const LossFunction loss_;
+  const at::Tensor images_;  // all rows [N,...]
+  const at::Tensor labels_;
+  const at::Tensor ids_;
+  const FeasibleSet full_set_;
+  at::Tensor loss_labels_;  // labels to leave or targets to reach
+  at::Tensor accepted_;     // bool [N]
+  at::Tensor best_loss_;    // double [N], of result_
+  AttackResult result_;
+
+  int64_t restart_ = 0;
+  at::Tensor rows_;  // int64 [M], rows in search
+  FeasibleSet set_;
+  at::Tensor row_labels_;
+  at::Tensor row_loss_labels_;
+};
+
+// Whether there is nothing to search: no image, no room to move, or fewer than two classes.
+bool NothingToSearch(const Victim& victim, const Batch& batch, const ThreatModel& threat);
+AttackResult Unchanged(const Batch& batch);
+
+}  // namespace adamant

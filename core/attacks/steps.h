@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+// Geometry of the threat models: feasible sets, start points, step directions, step sizes.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <string>
+
+#include "core/attacks/attack.h"
+
+namespace adamant {
+
+// {v : ||v - x||_norm <= epsilon} and the box, for the rows x [N,C,H,W]. Immutable.
+class FeasibleSet {
+ public:
+  FeasibleSet(const at::Tensor& origin, const ThreatModel& threat);
+
+  // LINF clamps; L2 scales, then clips; L1 is the Euclidean projection onto ball and box; L0 keeps
+  // the floor(epsilon) pixels with the largest channel-summed squared change.
+  at::Tensor Project(const at::Tensor& images) const;
+
+  // The set of the rows `keep` (int64 [M]).
+  FeasibleSet Select(const at::Tensor& keep) const;
+
+  const at::Tensor& origin() const { return origin_; }
+  const ThreatModel& threat() const { return threat_; }
+
+ private:
+  at::Tensor ProjectL2(const at::Tensor& images) const;
+  at::Tensor ProjectL1(const at::Tensor& images) const;
+  at::Tensor ProjectL0(const at::Tensor& images) const;
+
+  at::Tensor origin_;
+  ThreatModel threat_;
+  at::Tensor low_;  // LINF: the ball cut by the box
+  at::Tensor high_;
+};
+
+// One random point of each row's set: uniform in the L2 and LINF ball; see attacks.md 1.6 for L1
+// and L0. ids int64 [N] key the draws.
+at::Tensor RandomStart(const FeasibleSet& set, const at::Tensor& ids, uint64_t seed,
+                       const std::string& stream, int64_t restart);
+
+// One random point of each row's sphere, before clipping: LINF a uniform draw scaled to the largest
+// change epsilon, L2 a uniform direction. Throws std::invalid_argument for other norms.
+at::Tensor SurfaceStart(const FeasibleSet& set, const at::Tensor& ids, uint64_t seed,
+                        const std::string& stream, int64_t restart);
+
+// Direction of steepest ascent with unit step: LINF sign; L2 unit vector; L1 the sign of the
+// `sparsity` share of largest components, L1 norm 1; L0 (our choice) scaled to a largest component
+// of 1.
+at::Tensor StepDirection(Norm norm, const at::Tensor& gradient, double sparsity = 0.1);
+
+struct StepRule {
+  std::string rule = "madry";  // fixed, eps_div_steps, madry (2.5 epsilon / steps), fraction
+  double step_size = 0;        // > 0 overrides the rule
+  double step_frac = 0.1;      // fraction: step_frac * epsilon
+};
+
+// Step in pixel units. For L0 the rules take the range of a pixel, 1, for epsilon. Throws
+// std::invalid_argument for rule fixed without a step size.
+double StepSize(const StepRule& rule, const ThreatModel& threat, int64_t steps, double step_scale);
+
+// Sum over all but the first dimension: [N]. Equal to the bit for any N.
+at::Tensor RowSum(const at::Tensor& values);
+
+// A per-row value [N] shaped to multiply images [N,C,H,W].
+at::Tensor PerRow(const at::Tensor& values);
+
+}  // namespace adamant

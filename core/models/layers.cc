@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/models/layers.h"
+
+#include <torch/torch.h>
+
+#include <cmath>
+
+#include "absl/strings/str_cat.h"
+#include "core/base/rng.h"
+
+namespace adamant {
+namespace {
+
+at::Tensor DrawTruncatedNormal(const Rng& rng, DrawAt at, int64_t count) {
+  at::Tensor values = torch::empty({count});
+  at::Tensor next = torch::empty({count});
+  rng.Normal(at, {values.mutable_data_ptr<float>(), static_cast<size_t>(count)});
+  for (at.draw = 1; values.abs().gt(2).any().item<bool>(); ++at.draw) {
+    rng.Normal(at, {next.mutable_data_ptr<float>(), static_cast<size_t>(count)});
+    values = torch::where(values.abs().gt(2), next, values);
+  }
+  return values;
+}
+
+at::Tensor DrawInitial(const Init& init, uint64_t seed, uint32_t index, int64_t count) {
+  if (init.kind == Init::kConstant) return torch::full({count}, init.scale, at::kFloat);
+  const Rng rng(seed, "init", 0);
+  const DrawAt at{.step = index};
+  if (init.kind == Init::kTruncatedNormal) {
+    return DrawTruncatedNormal(rng, at, count).mul_(init.scale);
+  }
+  at::Tensor values = torch::empty({count});
+  const absl::Span<float> out(values.mutable_data_ptr<float>(), static_cast<size_t>(count));
+  if (init.kind == Init::kNormal) {
+    rng.Normal(at, out);
+    return values.mul_(init.scale);
+  }
+  rng.Uniform(at, out);
+  return values.mul_(2 * init.scale).sub_(init.scale);
+}
+
+}  // namespace
+
+at::Tensor Weights::Add(std::string name, const std::vector<int64_t>& shape, const Init& init) {
+  int64_t count = 1;
+  for (int64_t side : shape) count *= side;
+  at::Tensor values =
+      DrawInitial(init, seed_, static_cast<uint32_t>(parameters_.size()), count).reshape(shape);
+  values.requires_grad_(true);
+  parameters_.emplace_back(std::move(name), values);
+  return values;
+}
+
+at::Tensor Weights::AddBuffer(std::string name, const std::vector<int64_t>& shape, double value) {
+  at::Tensor values = torch::full(shape, value, at::kFloat);
+  buffers_.emplace_back(std::move(name), values);
+  return values;
+}
+
+Conv::Conv(Weights& weights, const std::string& name, int64_t in, int64_t out, int64_t kernel,
+           const LayerOptions& options)
+    : stride(options.stride), padding(options.padding) {
+  const Init he{Init::kNormal, std::sqrt(2.0 / static_cast<double>(kernel * kernel * out))};
+  weight = weights.Add(name + ".weight", {out, in, kernel, kernel}, options.init.value_or(he));
+  if (options.bias)
+    bias = weights.Add(name + ".bias", {out}, {Init::kConstant, options.bias_value});
+}
+
+at::Tensor Conv::operator()(const at::Tensor& x) const {
+  return at::conv2d(x, weight, bias, {stride, stride}, at::IntArrayRef{padding, padding});
+}
+
+Linear::Linear(Weights& weights, const std::string& name, int64_t in, int64_t out,
+               const LayerOptions& options) {
+  const Init uniform{Init::kUniform, 1 / std::sqrt(static_cast<double>(in))};
+  weight = weights.Add(name + ".weight", {out, in}, options.init.value_or(uniform));
+  if (options.bias)
+    bias = weights.Add(name + ".bias", {out}, {Init::kConstant, options.bias_value});
+}
+
+at::Tensor Linear::operator()(const at::Tensor& x) const { return at::linear(x, weight, bias); }
+
+BatchNorm::BatchNorm(Weights& weights, const std::string& name, int64_t channels, double eps,
+                     double momentum)
+    : eps(eps), momentum(momentum) {
+  weight = weights.Add(name + ".weight", {channels}, {Init::kConstant, 1});
+  bias = weights.Add(name + ".bias", {channels}, {Init::kConstant, 0});
+  running_mean = weights.AddBuffer(name + ".running_mean", {channels}, 0);
+  running_var = weights.AddBuffer(name + ".running_var", {channels}, 1);
+}
+
+at::Tensor BatchNorm::operator()(const at::Tensor& x, bool training) const {
+  return at::batch_norm(x, weight, bias, running_mean, running_var, training, momentum, eps,
+                        at::globalContext().userEnabledCuDNN());
+}
+
+at::Tensor Relu(const at::Tensor& x) { return at::relu(x); }
+
+at::Tensor MaxPool(const at::Tensor& x, int64_t kernel, int64_t stride, int64_t padding) {
+  return at::max_pool2d(x, {kernel, kernel}, {stride, stride}, {padding, padding});
+}
+
+at::Tensor GlobalAveragePool(const at::Tensor& x) { return x.mean({2, 3}); }
+
+at::Tensor Pass::Tap(const std::string& name, const at::Tensor& value) const {
+  return visit_ ? visit_(name, value) : value;
+}
+
+at::Tensor Pass::Dropout(const at::Tensor& x, double p) {
+  if (!training_ || p <= 0) return x;
+  at::Tensor uniform = torch::empty(x.sizes());
+  Rng(seed_, absl::StrCat("dropout:", step_), 0)
+      .Uniform({.step = call_, .draw = dropout_layers_++},
+               {uniform.mutable_data_ptr<float>(), static_cast<size_t>(uniform.numel())});
+  return x * uniform.ge(p).to(x.options()).div_(1 - p);
+}
+
+}  // namespace adamant

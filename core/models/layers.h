@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: Apache-2.0
+// What every architecture is built from: named weights with reproducible initial values, layers as
+// functions over them, the normaliser, and Network, the Model that all of them share.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "core/models/model.h"
+
+namespace adamant {
+
+// Initial values of one weight. Normals and uniforms come from stream `init`: step = index of the
+// parameter, element block in order; a truncated normal is drawn again (draw = attempt) beyond 2
+// standard deviations.
+struct Init {
+  enum Kind { kConstant, kNormal, kTruncatedNormal, kUniform } kind = kConstant;
+  double scale = 0;  // the constant, the standard deviation, or the bound of U(-scale, scale)
+};
+
+// The parameters and buffers of a network in the order they were added.
+class Weights {
+ public:
+  explicit Weights(uint64_t seed) : seed_(seed) {}
+
+  at::Tensor Add(std::string name, const std::vector<int64_t>& shape, const Init& init);
+  at::Tensor AddBuffer(std::string name, const std::vector<int64_t>& shape, double value);
+
+  const NamedTensors& parameters() const { return parameters_; }
+  const NamedTensors& buffers() const { return buffers_; }
+
+ private:
+  uint64_t seed_;
+  NamedTensors parameters_;
+  NamedTensors buffers_;
+};
+
+struct LayerOptions {
+  int64_t stride = 1;
+  int64_t padding = 0;
+  bool bias = true;
+  std::optional<Init> init = std::nullopt;  // conv: He normal, fan-out; linear: U(+-1/sqrt(in))
+  double bias_value = 0;
+};
+
+// Square convolution; weight [out,in,kernel,kernel].
+struct Conv {
+  Conv(Weights& weights, const std::string& name, int64_t in, int64_t out, int64_t kernel,
+       const LayerOptions& options = {});
+  at::Tensor operator()(const at::Tensor& x) const;
+
+  at::Tensor weight, bias;
+  int64_t stride, padding;
+};
+
+// x [N,in] -> [N,out]; weight [out,in].
+struct Linear {
+  Linear(Weights& weights, const std::string& name, int64_t in, int64_t out,
+         const LayerOptions& options = {});
+  at::Tensor operator()(const at::Tensor& x) const;
+
+  at::Tensor weight, bias;
+};
+
+// Batch normalisation over [N,C,...]: running = (1 - momentum) * running + momentum * batch.
+struct BatchNorm {
+  BatchNorm(Weights& weights, const std::string& name, int64_t channels, double eps = 1e-5,
+            double momentum = 0.1);
+  at::Tensor operator()(const at::Tensor& x, bool training) const;
+
+  at::Tensor weight, bias, running_mean, running_var;
+  double eps, momentum;
+};
+
+// Every ReLU of the zoo is this one.
+at::Tensor Relu(const at::Tensor& x);
+at::Tensor MaxPool(const at::Tensor& x, int64_t kernel, int64_t stride, int64_t padding = 0);
+// [N,C,H,W] -> [N,C]
+at::Tensor GlobalAveragePool(const at::Tensor& x);
+
+// `params` and the three that choose the normaliser of an architecture.
+std::vector<Param> WithNormaliser(const std::string& kind, const std::vector<double>& mean,
+                                  const std::vector<double>& std, std::vector<Param> params);
+
+// `shape` with the members that are 0 taken from `own`.
+ModelShape ShapeOr(ModelShape shape, const ModelShape& own);
+
+// One forward pass, as an architecture sees it.
+class Pass {
+ public:
+  Pass(const TapVisitor& visit, bool training, uint64_t seed, int64_t step, uint32_t call)
+      : visit_(visit), training_(training), seed_(seed), step_(step), call_(call) {}
+
+  bool training() const { return training_; }
+  // Hands a named activation to the visitor; the pass goes on with what it returns.
+  at::Tensor Tap(const std::string& name, const at::Tensor& value) const;
+  // Zeroes with probability p and scales by 1 / (1 - p) in training, else the identity.
+  at::Tensor Dropout(const at::Tensor& x, double p);
+
+ private:
+  const TapVisitor& visit_;
+  const bool training_;
+  const uint64_t seed_;
+  const int64_t step_;
+  const uint32_t call_;
+  uint16_t dropout_layers_ = 0;
+};
+
+// A Model of the zoo: an architecture adds its weights and layers in its constructor, describes
+// itself with Describe, and implements Run. Thread-safety as Model.
+class Network : public Model {
+ public:
+  Network(const Params& params, const ModelShape& shape, uint64_t seed);
+
+  const ModelInfo& info() const override { return info_; }
+  at::Tensor Forward(const at::Tensor& images, const TapVisitor& visit) const final;
+  NamedTensors Parameters() const override { return weights_.parameters(); }
+  NamedTensors Buffers() const override { return weights_.buffers(); }
+  void Train(bool on) override { training_ = on; }
+  bool training() const override { return training_; }
+  void To(const c10::Device& device) override;
+  void SetDropoutStream(uint64_t seed, int64_t step) override;
+  std::pair<at::Tensor, at::Tensor> GapHead() const override;
+
+  // Fills what follows from the weights and one pass over a zero image: parameter count and taps.
+  void Measure();
+
+ protected:
+  // x [N,C,H,W], normalised -> logits [N,K].
+  virtual at::Tensor Run(const at::Tensor& x, Pass& pass) const = 0;
+
+  struct Description {
+    std::string classifier;   // e.g. "fc": the last layer's name
+    std::string default_tap;  // gets the alias `last_conv`
+    bool gap_head = false;
+    std::vector<std::string> default_tap_aliases = {};
+  };
+  void Describe(Description description) { description_ = std::move(description); }
+
+  const ModelShape& shape() const { return info_.shape; }
+  Weights weights_;
+
+ private:
+  at::Tensor Normalise(const at::Tensor& images) const;
+
+  ModelInfo info_;
+  Description description_;
+  at::Tensor mean_, std_;  // [1,C,1,1]; undefined: identity or per_image
+  bool per_image_ = false;
+  bool training_ = false;
+  uint64_t dropout_seed_ = 0;
+  int64_t dropout_step_ = 0;
+  mutable uint32_t dropout_calls_ = 0;
+};
+
+// Runs `make` and measures the result; what does not fit becomes INVALID_ARGUMENT with the
+// architecture's name and the shape.
+absl::StatusOr<std::unique_ptr<Model>> FinishNetwork(
+    const Params& params, const ModelShape& shape,
+    const std::function<std::unique_ptr<Network>()>& make);
+
+// The factory of an architecture `Net` with constructor (params, shape, seed); sizes that the shape
+// leaves open are `own`.
+template <class Net>
+absl::StatusOr<std::unique_ptr<Model>> MakeNetwork(const Params& params, const ModelShape& shape,
+                                                   const ModelShape& own, uint64_t seed) {
+  const ModelShape full = ShapeOr(shape, own);
+  return FinishNetwork(params, full, [&] { return std::make_unique<Net>(params, full, seed); });
+}
+
+}  // namespace adamant

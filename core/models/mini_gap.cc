@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+// A small network with global average pooling, for tests and the fixture recipe (w = width):
+//   conv3x3 C->w, BN, ReLU [a1]; max 2; conv3x3 w->2w, BN, ReLU [a2]; conv3x3 2w->2w, BN, ReLU
+//   [a3]; max 2; conv3x3 2w->4w, BN, ReLU [a4 = last_conv, penultimate]; GAP; linear 4w->K.
+#include "core/models/layers.h"
+
+namespace adamant {
+namespace {
+
+class MiniGap : public Network {
+ public:
+  MiniGap(const Params& params, const ModelShape& shape, uint64_t seed)
+      : Network(params, shape, seed), w_(params.Int("width")) {
+    Describe({.classifier = "fc",
+              .default_tap = "a4",
+              .gap_head = true,
+              .default_tap_aliases = {"penultimate"}});
+  }
+
+ private:
+  struct Block {
+    Block(Weights& weights, const std::string& number, int64_t in, int64_t out)
+        : conv(weights, "conv" + number, in, out, 3, {.padding = 1, .bias = false}),
+          norm(weights, "bn" + number, out) {}
+    at::Tensor operator()(const at::Tensor& x, const Pass& pass) const {
+      return Relu(norm(conv(x), pass.training()));
+    }
+    Conv conv;
+    BatchNorm norm;
+  };
+
+  at::Tensor Run(const at::Tensor& images, Pass& pass) const override {
+    at::Tensor x = pass.Tap("a1", block1_(images, pass));
+    x = pass.Tap("a2", block2_(MaxPool(x, 2, 2), pass));
+    x = pass.Tap("a3", block3_(x, pass));
+    x = pass.Tap("a4", block4_(MaxPool(x, 2, 2), pass));
+    return fc_(pass.Tap("logits_in", GlobalAveragePool(x)));
+  }
+
+  int64_t w_;
+  Block block1_{weights_, "1", shape().channels, w_};
+  Block block2_{weights_, "2", w_, 2 * w_};
+  Block block3_{weights_, "3", 2 * w_, 2 * w_};
+  Block block4_{weights_, "4", 2 * w_, 4 * w_};
+  Linear fc_{weights_, "fc", 4 * w_, shape().num_classes};
+};
+
+const Registration<Model> kMiniGap{
+    {.name = "mini_gap",
+     .summary = "four 3x3 convolutions, global average pooling, one linear layer",
+     .params = WithNormaliser("channel", {0.3}, {0.3},
+                              {Int("width", 8).Range(1, 1024).Doc("channels of the first layer")})},
+    [](const Params& params, const ModelShape& shape, uint64_t seed) {
+      return MakeNetwork<MiniGap>(params, shape, {.num_classes = 10}, seed);
+    }};
+
+}  // namespace
+}  // namespace adamant

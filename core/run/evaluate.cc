@@ -1,0 +1,244 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/run/evaluate.h"
+
+#include <torch/torch.h>
+
+#include <algorithm>
+#include <chrono>
+#include <map>
+#include <memory>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/status_macros.h"
+#include "core/analyses/analysis.h"
+#include "core/run/attack_artifacts.h"
+#include "core/run/attack_report.h"
+#include "core/run/inputs.h"
+
+namespace adamant {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+using Entries = google::protobuf::RepeatedPtrField<v1::AttackEntry>;
+
+absl::Status CheckServed(const v1::AttackSpec& spec) {
+  const auto missing = [](absl::string_view what) {
+    return absl::UnimplementedError(absl::StrCat(what, " is not part of this release"));
+  };
+  if (spec.mode() == v1::MIN_NORM) return missing("mode MIN_NORM");
+  if (spec.seeds_size() > 1) return missing("more than one seed (submit one job per seed)");
+  if (spec.has_adversarial_set()) return missing("adversarial_set");
+  if (spec.has_stop()) return missing("stop");
+  if (!spec.search_precision().empty() && spec.search_precision() != "fp32") {
+    return missing(absl::StrCat("search_precision ", spec.search_precision()));
+  }
+  if (spec.attacks().empty()) {
+    return absl::InvalidArgumentError("attacks: name at least one attack, e.g. pgd");
+  }
+  if (spec.has_confidence_level() &&
+      !(spec.confidence_level() > 0 && spec.confidence_level() < 1)) {
+    return absl::InvalidArgumentError("confidence_level: must lie between 0 and 1");
+  }
+  if (spec.batch_size() < 0 || spec.compute_batch() < 0) {
+    return absl::InvalidArgumentError("batch_size and compute_batch: 0 (automatic) or positive");
+  }
+  return absl::OkStatus();
+}
+
+bool Wants(const v1::AttackSpec& spec, v1::AttackOutput output) {
+  if (spec.outputs().empty()) return output == v1::SUMMARY || output == v1::SAMPLE_TABLE;
+  return std::find(spec.outputs().begin(), spec.outputs().end(), output) != spec.outputs().end();
+}
+
+std::function<void(const EvaluationProgress&)> Observer(RunContext& context, int64_t size) {
+  return [&context, size](const EvaluationProgress& now) {
+    v1::Progress progress;
+    progress.set_phase(now.phase);
+    progress.set_step(now.attacked);
+    progress.set_fraction_ratio(now.fraction);
+    progress.set_samples_per_second(now.samples_per_second);
+    context.Progress(progress);
+    if (now.phase == "final_check" || size == 0) return;
+    const double share = static_cast<double>(now.robust) / static_cast<double>(size);
+    context.Metrics(now.attacked,
+                    {{now.phase == "clean" ? "clean_accuracy" : "robust_accuracy", share},
+                     {"samples_per_second", now.samples_per_second}});
+  };
+}
+
+EvaluationOptions MakeOptions(const v1::AttackSpec& spec, RunContext& context, int64_t size) {
+  EvaluationOptions options;
+  options.seed = spec.seeds().empty() ? 0 : spec.seeds(0);
+  options.cascade = !spec.has_cascade() || spec.cascade();
+  options.craft = spec.mode() == v1::CRAFT;
+  options.keep_images = Wants(spec, v1::ADVERSARIAL_EXAMPLES);
+  options.batch_size = spec.batch_size();
+  options.compute_batch = spec.compute_batch();
+  options.device = context.device();
+  options.observe = Observer(context, size);
+  return options;
+}
+
+// Publishes one file of the run.
+absl::StatusOr<v1::BlobRef> Publish(RunContext& context, const std::string& role,
+                                    const std::string& name, const std::string& media_type,
+                                    const std::string& bytes) {
+  v1::Artifact artifact;
+  artifact.set_role(role);
+  artifact.set_name(name);
+  artifact.set_media_type(media_type);
+  return context.WriteArtifact(std::move(artifact), bytes);
+}
+
+absl::Status WriteFiles(const EvaluationResult& result, const Samples& samples,
+                        const std::vector<AttackInstance>& instances, const v1::AttackSpec& spec,
+                        RunContext& context, v1::AttackReport& report) {
+  const std::map<std::string, std::string> metadata = {
+      {"source_model_digest", report.model_sha256()},
+      {"dataset_digest", report.data_digest()},
+      {"split", report.split()},
+      {"slice", report.selection()},
+      {"seed", absl::StrCat(report.seed())},
+      {"config_hash", report.config_hash()}};
+  if (Wants(spec, v1::SAMPLE_TABLE)) {
+    ASSIGN_OR_RETURN(*report.mutable_sample_table(),
+                     Publish(context, "sample_table", "samples.safetensors",
+                             "application/octet-stream", SampleTable(result, instances, metadata)));
+  }
+  if (Wants(spec, v1::ADVERSARIAL_EXAMPLES)) {
+    ASSIGN_OR_RETURN(const std::string bytes, AdversarialSet(result, samples, instances, metadata));
+    ASSIGN_OR_RETURN(*report.mutable_adversarial_examples(),
+                     Publish(context, "adversarial_examples", "adv_set.safetensors",
+                             "application/octet-stream", bytes));
+  }
+  return absl::OkStatus();
+}
+
+// The evaluation that analyses get: entries alone, no files.
+absl::StatusOr<std::vector<MeasuredAccuracy>> EvaluateAlone(
+    Model& model, const Samples& samples, const std::vector<v1::AttackEntry>& entries,
+    EvaluationOptions options, const RunControl& control) {
+  const Entries list(entries.begin(), entries.end());
+  ASSIGN_OR_RETURN(const std::vector<AttackInstance> instances,
+                   MakeInstances(list, model.info().shape));
+  options.cascade = false;
+  options.keep_images = false;
+  options.observe = {};
+  ASSIGN_OR_RETURN(const EvaluationResult result,
+                   RunEvaluation(model, samples, instances, options, control));
+  v1::AttackReport report;
+  v1::AttackSpec alone;
+  alone.set_cascade(false);
+  FillReport(result, instances, alone, model.info().shape.num_classes, report);
+  std::vector<MeasuredAccuracy> out;
+  for (const v1::AttackBlock& block : report.attacks()) {
+    out.push_back(
+        {block.position(), block.attack(), block.threat().epsilon(), block.alone_accuracy()});
+  }
+  return out;
+}
+
+absl::Status RunAnalyses(Model& model, const DataSlice& data, const v1::AttackSpec& spec,
+                         const EvaluationOptions& options, const RunControl& control,
+                         RunContext& context, v1::AttackReport& report) {
+  for (const v1::PluginSpec& choice : spec.analyses()) {
+    ASSIGN_OR_RETURN(const std::unique_ptr<Analysis> analysis, MakePlugin<Analysis>(choice));
+    AnalysisInput input;
+    input.model = &model;
+    input.model_name = report.model_name();
+    input.data = &data;
+    input.attacks = {spec.attacks().begin(), spec.attacks().end()};
+    input.seed = options.seed;
+    input.control = &control;
+    input.evaluate = [&](const std::vector<v1::AttackEntry>& entries) {
+      return EvaluateAlone(model, SamplesOf(data), entries, options, control);
+    };
+    ASSIGN_OR_RETURN(AnalysisOutput output, analysis->Run(input));
+    for (v1::AnalysisTable& table : output.tables) *report.add_tables() = std::move(table);
+    for (const Picture& picture : output.pictures) {
+      RETURN_IF_ERROR(
+          Publish(context, "picture", picture.name, picture.media_type, picture.bytes).status());
+    }
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::Status Evaluate(const v1::AttackSpec& spec, RunContext& context, v1::AttackReport& report) {
+  RETURN_IF_ERROR(CheckServed(spec));
+  ASSIGN_OR_RETURN(const DataSlice data, OpenSlice(spec.data(), "data", context));
+  ModelInput input = context.model();
+  input.allow_nonfinite |= spec.allow_nonfinite();
+  ASSIGN_OR_RETURN(const std::unique_ptr<Model> model, OpenModel(input));
+  model->To(c10::Device(context.device()));
+  return EvaluateModel(*model, data, spec, context, report);
+}
+
+absl::Status EvaluateModel(Model& model, const DataSlice& data, const v1::AttackSpec& spec,
+                           RunContext& context, v1::AttackReport& report) {
+  const Clock::time_point start = Clock::now();
+  RETURN_IF_ERROR(CheckServed(spec));
+  const ModelShape& shape = model.info().shape;
+  RETURN_IF_ERROR(CheckFits(data.dataset->info(), shape, "data"));
+  ASSIGN_OR_RETURN(const std::vector<AttackInstance> instances,
+                   MakeInstances(spec.attacks(), shape));
+  const EvaluationOptions options = MakeOptions(spec, context, data.size());
+  const Samples samples = SamplesOf(data);
+  const RunControl control = context.Control();
+  ASSIGN_OR_RETURN(const EvaluationResult result,
+                   RunEvaluation(model, samples, instances, options, control));
+  report.set_model_name(context.model().name);
+  report.set_model_sha256(context.model().sha256);
+  report.set_data_name(data.name);
+  report.set_data_digest(data.dataset->info().digest);
+  report.set_split(data.split);
+  report.set_selection(SelectionText(data.ids));
+  report.set_seed(options.seed);
+  report.set_device(context.device());
+  FillReport(result, instances, spec, shape.num_classes, report);
+  report.set_config_hash(ConfigHash(spec, instances, report));
+  RETURN_IF_ERROR(WriteFiles(result, samples, instances, spec, context, report));
+  RETURN_IF_ERROR(RunAnalyses(model, data, spec, options, control, context, report));
+  report.set_seconds(std::chrono::duration<double>(Clock::now() - start).count());
+  return absl::OkStatus();
+}
+
+absl::StatusOr<RobustnessMeasure> MeasureRobustness(Model& model, const Samples& samples,
+                                                    const Entries& attacks,
+                                                    const MeasureOptions& options,
+                                                    const RunControl& control) {
+  ASSIGN_OR_RETURN(std::vector<AttackInstance> instances,
+                   MakeInstances(attacks, model.info().shape));
+  for (AttackInstance& instance : instances) {
+    instance.stream = absl::StrCat("eval_attack:", instance.spec.name(), ":", options.epoch);
+  }
+  EvaluationOptions evaluation;
+  evaluation.seed = options.seed;
+  evaluation.cascade = false;
+  evaluation.device = options.device;
+  ASSIGN_OR_RETURN(const EvaluationResult result,
+                   RunEvaluation(model, samples, instances, evaluation, control));
+  v1::AttackReport report;
+  v1::AttackSpec alone;
+  alone.set_cascade(false);
+  FillReport(result, instances, alone, model.info().shape.num_classes, report);
+  RobustnessMeasure out;
+  out.clean_accuracy = report.clean_accuracy();
+  out.worst_case = report.robust_accuracy();
+  for (const v1::AttackBlock& block : report.attacks()) {
+    v1::NamedAccuracy& named = out.robust_accuracy.emplace_back();
+    named.set_name(block.attack().name());
+    *named.mutable_accuracy() = block.alone_accuracy();
+  }
+  std::map<int32_t, int64_t> predicted;
+  for (const v1::SampleOutcome& outcome : result.outcomes) ++predicted[outcome.clean_pred()];
+  for (const auto& [label, count] : predicted) {
+    out.largest_class_share = std::max(
+        out.largest_class_share, static_cast<double>(count) / static_cast<double>(samples.size));
+  }
+  return out;
+}
+
+}  // namespace adamant

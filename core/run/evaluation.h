@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+// The evaluation loop: clean pass, attack instances over the samples that are left, verification of
+// every claim, final check. One code path for attack jobs, training and analyses.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "adamant/v1/attack.pb.h"
+#include "core/attacks/attack.h"
+#include "core/base/run_control.h"
+#include "core/data/dataset.h"
+#include "core/models/model.h"
+
+namespace adamant {
+
+// Samples by position 0..size-1. read(positions) returns CPU tensors in that order.
+struct Samples {
+  int64_t size = 0;
+  std::function<absl::StatusOr<Batch>(absl::Span<const int64_t>)> read;
+};
+Samples SamplesOf(const DataSlice& slice);  // borrows the slice
+Samples SamplesOf(const Batch& batch);      // shares the tensors
+
+// One attack entry at one epsilon.
+struct AttackInstance {
+  int position = 0;       // of its entry
+  std::string name;       // "0:pgd"
+  std::string stream;     // of the random draws
+  v1::PluginSpec spec;    // complete
+  v1::ThreatModel given;  // as asked, with this epsilon
+  ThreatModel threat;
+  std::shared_ptr<const Attack> attack;  // shared by the epsilons of one entry
+};
+
+// The instances of a list of entries, epsilons ascending; streams are "<position>:<attack>".
+// INVALID_ARGUMENT for an unknown attack, a bad parameter, a norm that the attack does not support,
+// an epsilon out of range or out of order.
+absl::StatusOr<std::vector<AttackInstance>> MakeInstances(
+    const google::protobuf::RepeatedPtrField<v1::AttackEntry>& entries, const ModelShape& shape);
+
+struct EvaluationProgress {
+  std::string phase;  // "clean", "attack 0:pgd", "final_check"
+  double fraction = 0;
+  double samples_per_second = 0;  // of the current instance
+  int64_t attacked = 0;           // (instance, sample) pairs that are through
+  int64_t robust = 0;             // samples not broken so far
+};
+
+struct EvaluationOptions {
+  uint64_t seed = 0;
+  bool cascade = true;        // an attack sees only the samples that the ones before it left robust
+  bool craft = false;         // fixed number of steps, the attack's own result is judged
+  bool keep_images = false;   // of robust samples too
+  int64_t batch_size = 0;     // samples in flight; 0 = automatic
+  int64_t compute_batch = 0;  // rows per network call; 0 = automatic
+  std::string device = "cpu";
+  std::function<void(const EvaluationProgress&)> observe;
+};
+
+// What one instance did.
+struct InstanceOutcome {
+  int64_t attacked = 0;
+  int64_t broken = 0;           // of the attacked ones
+  std::vector<bool> broken_at;  // per sample: broken within this instance's threat model so far
+  int64_t rejected_claims = 0;
+  int64_t forwards = 0;  // rows of the attack, without padding and verification
+  int64_t backwards = 0;
+  int64_t padded_rows = 0;
+  int64_t zero_grads = 0;
+  int64_t nonfinite_grads = 0;
+  int64_t nonfinite_logits = 0;
+  double seconds = 0;
+};
+
+struct EvaluationResult {
+  std::vector<v1::SampleOutcome> outcomes;  // per sample
+  std::vector<int> instance_of;             // per sample: the instance that broke it, -1
+  std::vector<at::Tensor> images;  // per sample [C,H,W] CPU: accepted, or kept; else undefined
+  std::vector<InstanceOutcome> instances;
+  int64_t compute_batch = 0;
+  int64_t forwards = 0;  // all rows: clean pass, attacks, verification, final check
+  int64_t backwards = 0;
+  int64_t padded_rows = 0;
+  double final_check_seconds = 0;
+};
+
+// Runs the instances in order. INVALID_ARGUMENT names the first sample whose label is outside [0,K)
+// or whose image is outside [0,1]; DATA_LOSS when the final check disagrees with an accepted claim.
+// Throws what the model throws, and Stopped.
+absl::StatusOr<EvaluationResult> RunEvaluation(Model& model, const Samples& samples,
+                                               const std::vector<AttackInstance>& instances,
+                                               const EvaluationOptions& options,
+                                               const RunControl& control);
+
+// Rows per call where nothing is asked for: 64 on the CPU and 256 on a GPU, halved for large
+// images.
+int64_t AutoComputeBatch(const ModelShape& shape, const std::string& device);
+
+}  // namespace adamant

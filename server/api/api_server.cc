@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "server/api/api_server.h"
+
+#include <grpcpp/ext/proto_server_reflection_plugin.h>
+#include <grpcpp/grpcpp.h>
+#include <grpcpp/health_check_service_interface.h>
+#include <grpcpp/resource_quota.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <thread>
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "server/api/blob_service.h"
+#include "server/api/call_log.h"
+#include "server/api/dataset_service.h"
+#include "server/api/model_service.h"
+#include "server/api/robustness_service.h"
+#include "server/api/status.h"
+
+namespace adamant {
+namespace {
+
+constexpr int kMaxMessageBytes = 5 << 20;
+constexpr int kQuotaBytes = 256 << 20;
+constexpr const char* kServiceNames[] = {"adamant.v1.RobustnessService", "adamant.v1.BlobService",
+                                         "adamant.v1.ModelService", "adamant.v1.DatasetService",
+                                         "adamant.v1.SystemService"};
+
+int Milliseconds(absl::Duration duration) {
+  return static_cast<int>(absl::ToInt64Milliseconds(duration));
+}
+
+// The settings of service.md 8.
+void Configure(grpc::ServerBuilder& builder) {
+  builder.SetMaxReceiveMessageSize(kMaxMessageBytes);
+  builder.SetMaxSendMessageSize(kMaxMessageBytes);
+  builder.AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, 4096);
+  builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, 64);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, Milliseconds(absl::Seconds(30)));
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, Milliseconds(absl::Seconds(10)));
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 0);
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
+                             Milliseconds(absl::Seconds(20)));
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_PING_STRIKES, 2);
+  builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_IDLE_MS, Milliseconds(absl::Minutes(5)));
+  builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_AGE_MS, Milliseconds(absl::Hours(1)));
+  builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_AGE_GRACE_MS, Milliseconds(absl::Minutes(2)));
+  builder.AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, Milliseconds(absl::Seconds(5)));
+  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+  builder.AddChannelArgument(GRPC_ARG_ENABLE_CHANNELZ, 0);
+  builder.AddChannelArgument(GRPC_ARG_TCP_TX_ZEROCOPY_ENABLED, 0);
+  builder.AddChannelArgument(GRPC_COMPRESSION_CHANNEL_ENABLED_ALGORITHMS_BITSET,
+                             1 << GRPC_COMPRESS_NONE);
+  builder.SetDefaultCompressionAlgorithm(GRPC_COMPRESS_NONE);
+  const int cores = static_cast<int>(std::thread::hardware_concurrency());
+  grpc::ResourceQuota quota("adamantd");
+  quota.Resize(kQuotaBytes).SetMaxThreads(2 * cores + 8);
+  builder.SetResourceQuota(quota);
+}
+
+}  // namespace
+
+struct ApiServer::Impl {
+  Impl(ServiceParts& parts, const ServerFacts& facts)
+      : robustness(parts), blobs(parts), models(parts), datasets(parts), system(parts, facts) {}
+
+  RobustnessServiceImpl robustness;
+  BlobServiceImpl blobs;
+  ModelServiceImpl models;
+  DatasetServiceImpl datasets;
+  SystemServiceImpl system;
+  std::vector<std::string> addresses;
+  std::unique_ptr<grpc::Server> server;
+};
+
+ApiServer::ApiServer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+
+ApiServer::~ApiServer() { Shutdown(absl::ZeroDuration()); }
+
+absl::StatusOr<std::unique_ptr<ApiServer>> ApiServer::Start(ServiceParts& parts,
+                                                            const ApiServerOptions& options) {
+  auto impl = std::make_unique<Impl>(parts, options.facts);
+  grpc::EnableDefaultHealthCheckService(true);
+  if (options.reflection) grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+  grpc::ServerBuilder builder;
+  Configure(builder);
+  std::vector<int> ports(options.listen.size(), 0);
+  for (size_t i = 0; i < options.listen.size(); ++i)
+    builder.AddListeningPort(options.listen[i], grpc::InsecureServerCredentials(), &ports[i]);
+  builder.RegisterService(&impl->robustness);
+  builder.RegisterService(&impl->blobs);
+  builder.RegisterService(&impl->models);
+  builder.RegisterService(&impl->datasets);
+  builder.RegisterService(&impl->system);
+  std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>> creators;
+  creators.push_back(std::make_unique<CallLogFactory>(parts.metrics));
+  builder.experimental().SetInterceptorCreators(std::move(creators));
+  const mode_t mask = umask(0177);  // Unix sockets are for this user only
+  impl->server = builder.BuildAndStart();
+  umask(mask);
+  for (size_t i = 0; i < options.listen.size(); ++i) {
+    if (impl->server == nullptr || ports[i] == 0) {
+      return WithReason(
+          absl::UnavailableError(absl::StrCat("cannot listen on ", options.listen[i],
+                                              "; another process has the address, or this one may "
+                                              "not use it; choose another --listen")),
+          "ADDRESS_IN_USE", {{"address", options.listen[i]}});
+    }
+    const std::string& address = options.listen[i];
+    impl->addresses.push_back(
+        absl::StartsWith(address, "unix:")
+            ? address
+            : absl::StrCat(address.substr(0, address.rfind(':')), ":", ports[i]));
+  }
+  if (impl->server == nullptr) return absl::InternalError("the gRPC server did not start");
+  for (const char* name : kServiceNames)
+    impl->server->GetHealthCheckService()->SetServingStatus(name, true);
+  return std::unique_ptr<ApiServer>(new ApiServer(std::move(impl)));
+}
+
+const std::vector<std::string>& ApiServer::addresses() const { return impl_->addresses; }
+
+void ApiServer::SetMetricsAddress(const std::string& address) {
+  impl_->system.SetAddresses(impl_->addresses.empty() ? "" : impl_->addresses.front(), address);
+}
+
+std::shared_ptr<grpc::Channel> ApiServer::InProcessChannel() {
+  return impl_->server->InProcessChannel(grpc::ChannelArguments());
+}
+
+void ApiServer::SetNotServing() { impl_->server->GetHealthCheckService()->SetServingStatus(false); }
+
+void ApiServer::GoAway() { impl_->robustness.GoAway(); }
+
+void ApiServer::Shutdown(absl::Duration grace) {
+  impl_->server->Shutdown(std::chrono::system_clock::now() +
+                          std::chrono::milliseconds(absl::ToInt64Milliseconds(grace)));
+  impl_->server->Wait();
+}
+
+}  // namespace adamant

@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+
+#include "absl/strings/string_view.h"
+
+namespace adamant {
+
+// CRC-32C (Castagnoli, RFC 3720 appendix B.4).
+uint32_t Crc32c(absl::string_view bytes);
+
+}  // namespace adamant

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+// Pages of resources that are listed by name.
+#pragma once
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/time/clock.h"
+#include "common/status_macros.h"
+#include "google/protobuf/repeated_field.h"
+#include "server/api/page_token.h"
+#include "server/api/service_parts.h"
+
+namespace adamant {
+
+struct ListPage {
+  std::string scope;
+  std::string after;  // the last name of the page before
+  int size = 0;
+};
+
+inline absl::StatusOr<ListPage> OpenListPage(const PageTokens& tokens, const std::string& method,
+                                             int page_size, const std::string& page_token) {
+  ListPage page;
+  page.scope = method + " " + kLocalTenant;
+  ASSIGN_OR_RETURN(page.size, PageSize(page_size));
+  if (!page_token.empty()) {
+    ASSIGN_OR_RETURN(page.after, tokens.Open(page_token, page.scope, absl::Now()));
+  }
+  return page;
+}
+
+// `found` holds up to one more than the page.
+template <typename Resource>
+void FillPage(const PageTokens& tokens, const ListPage& page, std::vector<Resource> found,
+              google::protobuf::RepeatedPtrField<Resource>& resources, std::string& next_token) {
+  const bool more = static_cast<int>(found.size()) > page.size;
+  if (more) found.resize(static_cast<size_t>(page.size));
+  if (more) next_token = tokens.Seal(found.back().name(), page.scope, absl::Now());
+  for (Resource& resource : found) *resources.Add() = std::move(resource);
+}
+
+}  // namespace adamant

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+// How unary handlers answer.
+#pragma once
+
+#include <grpcpp/server_context.h>
+#include <grpcpp/support/server_callback.h>
+
+#include <functional>
+#include <utility>
+
+#include "absl/status/statusor.h"
+#include "server/api/status.h"
+#include "server/api/task_pool.h"
+#include "server/store/job_store.h"
+
+namespace adamant {
+
+// Runs `work`, which may block, on the pool and finishes the call with what it returns.
+inline grpc::ServerUnaryReactor* RunOn(TaskPool& pool, grpc::CallbackServerContext* context,
+                                       std::function<absl::Status()> work) {
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  const bool taken =
+      pool.Run([reactor, work = std::move(work)] { reactor->Finish(ToGrpc(work())); });
+  if (!taken) reactor->Finish(ToGrpc(OverloadedStatus()));
+  return reactor;
+}
+
+// A store reply that becomes the response. `edit` may change the value first.
+template <typename T>
+Reply<T> AnswerWith(grpc::ServerUnaryReactor* reactor, T* response,
+                    std::function<void(T&)> edit = nullptr) {
+  return [reactor, response, edit = std::move(edit)](absl::StatusOr<T> value) {
+    if (value.ok()) {
+      *response = *std::move(value);
+      if (edit) edit(*response);
+    }
+    reactor->Finish(ToGrpc(value.status()));
+  };
+}
+
+inline grpc::ServerUnaryReactor* Answer(grpc::CallbackServerContext* context,
+                                        const absl::Status& status) {
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  reactor->Finish(ToGrpc(status));
+  return reactor;
+}
+
+inline grpc::ServerUnaryReactor* NotServed(grpc::CallbackServerContext* context) {
+  return Answer(context, absl::UnimplementedError("this call is not served by this release"));
+}
+
+// A stream that ends at once with an error.
+template <typename Message>
+class FailedWriteStream : public grpc::ServerWriteReactor<Message> {
+ public:
+  explicit FailedWriteStream(const absl::Status& status) { this->Finish(ToGrpc(status)); }
+  void OnDone() override { delete this; }
+};
+
+}  // namespace adamant

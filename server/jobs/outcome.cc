@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "server/jobs/outcome.h"
+
+#include <sys/wait.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "absl/strings/str_cat.h"
+#include "common/status_macros.h"
+#include "server/jobs/job.h"
+#include "server/workers/launch.h"
+
+namespace adamant {
+namespace {
+
+constexpr int kDefaultMaxAttempts = 3;
+constexpr int kPoisonAfter = 3;  // lost workers in a row
+constexpr absl::Duration kMaxDelay = absl::Seconds(60);
+
+v1::StateReason ReasonOfError(const AttemptEnd& end) {
+  switch (end.outcome) {
+    case v1::ATTEMPT_USER_ERROR:
+      return v1::MODEL_INCOMPATIBLE;
+    case v1::ATTEMPT_DATA_ERROR:
+      return v1::DATA_ERROR;
+    case v1::ATTEMPT_NUMERICAL:
+      return v1::NUMERICAL;
+    case v1::ATTEMPT_OUT_OF_MEMORY:
+      return v1::OUT_OF_MEMORY;
+    case v1::ATTEMPT_DEVICE_FAULT:
+      return v1::DEVICE_FAULT;
+    case v1::ATTEMPT_WORKER_LOST:
+      return v1::WORKER_LOST;
+    case v1::ATTEMPT_TIMEOUT:
+      return v1::TIMEOUT;
+    default:
+      return v1::INTERNAL;
+  }
+}
+
+// Lost workers at the end of the job's history, with the attempt that just ended.
+int LostInARow(const v1::Job& job) {
+  int lost = 1;
+  for (int i = job.attempts_size() - 2; i >= 0; --i) {
+    if (job.attempts(i).outcome() != v1::ATTEMPT_WORKER_LOST) break;
+    ++lost;
+  }
+  return lost;
+}
+
+bool MayRetry(const v1::Job& job, v1::StateReason reason) {
+  const v1::RetryPolicy& policy = job.options().retry_policy();
+  const int limit = policy.has_max_attempts() ? policy.max_attempts() : kDefaultMaxAttempts;
+  if (job.charged_attempts() + 1 >= limit) return false;
+  const auto& classes = policy.classes();
+  return classes.empty() || std::count(classes.begin(), classes.end(), reason) > 0;
+}
+
+Verdict JudgeLoss(const v1::Job& job, const AttemptEnd& end, absl::Duration retry_base) {
+  const v1::StateReason reason = ReasonOfError(end);
+  Verdict verdict{v1::FAILED, reason, true, absl::ZeroDuration()};
+  const bool lost = end.outcome == v1::ATTEMPT_WORKER_LOST;
+  const int in_a_row = lost ? LostInARow(job) : 1;
+  if (lost && in_a_row >= kPoisonAfter) {
+    verdict.reason = v1::POISON;
+  } else if (MayRetry(job, reason)) {
+    verdict.state = v1::QUEUED;
+    verdict.delay = std::min(kMaxDelay, retry_base * std::pow(2.0, in_a_row - 1));
+  }
+  return verdict;
+}
+
+AttemptEnd MakeEnd(v1::AttemptOutcome outcome, absl::StatusCode code, std::string message) {
+  AttemptEnd end;
+  end.outcome = outcome;
+  end.error.set_code(static_cast<int>(code));
+  end.error.set_message(message);
+  end.message = std::move(message);
+  return end;
+}
+
+}  // namespace
+
+Verdict Judge(const v1::Job& job, const AttemptEnd& end, absl::Duration retry_base) {
+  if (end.outcome == v1::ATTEMPT_SUCCEEDED) return {v1::SUCCEEDED, v1::STATE_REASON_UNSPECIFIED};
+  if (job.state() == v1::CANCELLING) return {v1::CANCELLED, v1::USER_REQUEST};
+  const v1::JobState waiting = job.state() == v1::PAUSING ? v1::PAUSED : v1::QUEUED;
+  switch (end.outcome) {
+    case v1::ATTEMPT_PAUSED:
+      return {v1::PAUSED, v1::USER_REQUEST};
+    case v1::ATTEMPT_DRAINED:
+      return {waiting, v1::DRAIN};
+    case v1::ATTEMPT_SERVER_RESTART:
+      return {waiting, v1::SERVER_RESTART};
+    case v1::ATTEMPT_DEVICE_FAULT:
+    case v1::ATTEMPT_WORKER_LOST:
+      return JudgeLoss(job, end, retry_base);
+    case v1::ATTEMPT_OUT_OF_MEMORY:
+      return {v1::FAILED, v1::OUT_OF_MEMORY, true};
+    default:
+      return {v1::FAILED, ReasonOfError(end)};
+  }
+}
+
+AttemptEnd EndOfSilentWorker(int wait_status) {
+  if (WIFSIGNALED(wait_status)) {
+    return MakeEnd(v1::ATTEMPT_WORKER_LOST, absl::StatusCode::kUnavailable,
+                   absl::StrCat("the worker was killed by signal ", WTERMSIG(wait_status)));
+  }
+  const int code = WEXITSTATUS(wait_status);
+  switch (code) {
+    case kExitData:
+      return MakeEnd(v1::ATTEMPT_DATA_ERROR, absl::StatusCode::kInvalidArgument,
+                     "the worker could not read its inputs; see the job log");
+    case kExitInternal:
+      return MakeEnd(v1::ATTEMPT_INTERNAL, absl::StatusCode::kInternal,
+                     "the worker failed; see the job log");
+    case kExitOutOfMemory:
+      return MakeEnd(v1::ATTEMPT_OUT_OF_MEMORY, absl::StatusCode::kResourceExhausted,
+                     "the worker ran out of memory; use a smaller batch_size");
+    case kExitDevice:
+      return MakeEnd(v1::ATTEMPT_DEVICE_FAULT, absl::StatusCode::kUnavailable, "the device failed");
+    case kExitNumerical:
+      return MakeEnd(v1::ATTEMPT_NUMERICAL, absl::StatusCode::kFailedPrecondition,
+                     "the loss became non-finite; use a smaller learning rate");
+    default:
+      return MakeEnd(v1::ATTEMPT_WORKER_LOST, absl::StatusCode::kUnavailable,
+                     absl::StrCat("the worker left with exit code ", code, " and no result"));
+  }
+}
+
+v1::AttemptOutcome CheckedOutcome(v1::AttemptOutcome stated) {
+  switch (stated) {
+    case v1::ATTEMPT_USER_ERROR:
+    case v1::ATTEMPT_DATA_ERROR:
+    case v1::ATTEMPT_NUMERICAL:
+    case v1::ATTEMPT_OUT_OF_MEMORY:
+    case v1::ATTEMPT_DEVICE_FAULT:
+      return stated;
+    default:
+      return v1::ATTEMPT_INTERNAL;
+  }
+}
+
+std::vector<v1::Model> TrainedModels(const v1::Job& job, const v1::JobReport& report,
+                                     absl::Time now) {
+  const v1::TrainSpec& spec = job.spec().train();
+  if (!report.has_train() || spec.register_as().empty() || !report.train().has_weights()) return {};
+  v1::Model model;
+  model.set_name(absl::StrCat("models/", spec.register_as()));
+  model.set_display_name(job.options().display_name());
+  if (spec.model().has_architecture()) *model.mutable_architecture() = spec.model().architecture();
+  *model.mutable_blob() = report.train().weights();
+  model.set_format(v1::SAFETENSORS);
+  model.set_state(v1::READY);
+  model.set_training_job(job.name());
+  *model.mutable_create_time() = ToProto(now);
+  return {model};
+}
+
+absl::Status EndAttempt(JobDraft& draft, const AttemptEnd& end, const Verdict& verdict,
+                        absl::Time now) {
+  v1::Job& job = draft.job;
+  v1::Attempt& attempt = LastAttempt(job);
+  *attempt.mutable_end_time() = ToProto(now);
+  attempt.set_outcome(end.outcome);
+  attempt.set_charged(verdict.charged);
+  attempt.set_peak_host_bytes(end.peak_host_bytes);
+  attempt.set_peak_device_bytes(end.peak_device_bytes);
+  if (end.outcome != v1::ATTEMPT_SUCCEEDED && end.error.code() != 0)
+    *attempt.mutable_error() = end.error;
+  if (verdict.charged) job.set_charged_attempts(job.charged_attempts() + 1);
+  if (verdict.state == v1::SUCCEEDED) *job.mutable_result() = *end.report;
+  if (verdict.state == v1::FAILED) *job.mutable_error() = end.error;
+
+  const bool directly = CanMove(job.state(), verdict.state);
+  if (!directly) RETURN_IF_ERROR(MoveJob(draft, v1::RECOVERING, verdict.reason, end.message, now));
+  return MoveJob(draft, verdict.state, verdict.reason, end.message, now);
+}
+
+absl::Status RecoverJob(JobDraft& draft, absl::Time now) {
+  if (draft.job.state() == v1::RECOVERING)
+    return MoveJob(draft, v1::QUEUED, v1::SERVER_RESTART, "the server was restarted", now);
+  const AttemptEnd end = MakeEnd(v1::ATTEMPT_SERVER_RESTART, absl::StatusCode::kUnavailable,
+                                 "the server was restarted");
+  return EndAttempt(draft, end, Judge(draft.job, end, absl::ZeroDuration()), now);
+}
+
+}  // namespace adamant

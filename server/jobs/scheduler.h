@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "adamant/v1/dataset.pb.h"
+#include "adamant/v1/job.pb.h"
+#include "adamant/v1/model.pb.h"
+#include "adamant/v1/system.pb.h"
+#include "server/blobs/blob_store.h"
+#include "server/jobs/events.h"
+#include "server/store/job_store.h"
+#include "server/workers/worker_pool.h"
+
+namespace adamant {
+
+struct SchedulerOptions {
+  std::string log_folder;                           // job logs; see job_log.h
+  std::string scratch_folder;                       // unnamed output files of workers
+  absl::Duration cancel_grace = absl::Seconds(10);  // Cancel frame, then SIGTERM
+  absl::Duration kill_grace = absl::Seconds(2);     // SIGTERM, then SIGKILL
+  absl::Duration retry_base = absl::Seconds(1);     // doubles per lost worker, cap 60 s
+  absl::Duration validation_limit = absl::Seconds(60);
+  int64_t validation_memory_bytes = int64_t{4} << 30;
+  int max_validations = 2;
+  int max_queued_jobs = 10000;
+};
+
+struct SchedulerStatus {
+  std::vector<v1::SlotStatus> slots;
+  int queued_jobs = 0;
+  int running_jobs = 0;
+  bool draining = false;
+};
+
+// Runs the accepted jobs: decides which one gets a free slot, supervises its attempt on a thread of
+// its own, retries, cancels, recovers after a restart, and validates uploaded models and data. The
+// store is the truth; what the scheduler keeps in memory follows its commits. Thread-safe.
+//
+// The API writes through here where the scheduler has a part in it (submit, cancel, register) and
+// reads from the store directly.
+class Scheduler {
+ public:
+  // All are borrowed and must outlive the scheduler, which adds itself and `hub` as observers of
+  // `store`.
+  Scheduler(JobStore& store, BlobStore& blobs, WorkerPool& pool, EventHub& hub,
+            SchedulerOptions options);
+  // Kills what still runs; those jobs continue after the next start.
+  ~Scheduler();
+
+  // Recovers what an earlier process left, then begins to run jobs. Blocks on the store.
+  absl::Status Start();
+
+  // UNAVAILABLE / DRAINING after StopAdmission; RESOURCE_EXHAUSTED / QUEUE_FULL.
+  void Submit(NewJob job, Reply<SubmittedJob> reply);
+  // Idempotent. FAILED_PRECONDITION / WRONG_STATE for a job that succeeded or failed. A non-empty
+  // `etag` must be the job's: ABORTED / ETAG_MISMATCH.
+  void Cancel(std::string tenant, std::string uid, std::string etag, Reply<v1::Job> reply);
+  // Stores the resource as VALIDATING and validates it. Errors of JobStore::PutModel; DRAINING.
+  void RegisterModel(std::string tenant, v1::Model model,
+                     std::function<bool(const v1::Model&)> same, Reply<v1::Model> reply);
+  void RegisterDataset(std::string tenant, v1::Dataset dataset,
+                       std::function<bool(const v1::Dataset&)> same, Reply<v1::Dataset> reply);
+
+  // Fills what is not stored: queue (position, blocking reason), progress, log_bytes.
+  void Decorate(v1::Job& job) const;
+  SchedulerStatus status() const;
+
+  // Drain, first step: no submit, no registration, no new attempt.
+  void StopAdmission();
+  // Drain, second step: asks workers to checkpoint and stop, kills them after `grace`. Their jobs
+  // are QUEUED again, uncharged. Returns when no worker is left; blocks.
+  void Drain(absl::Duration grace);
+
+ private:
+  class Impl;
+  const std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace adamant

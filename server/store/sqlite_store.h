@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "server/store/job_store.h"
+
+namespace adamant {
+
+struct SqliteStoreOptions {
+  std::string path;  // of the database file
+  // Called once when a write failed. The store never writes again; the process should exit with 75.
+  std::function<void(absl::Status)> on_fatal;
+};
+
+// Opens or creates the database, checks it, raises its epoch. DATA_LOSS when the check fails,
+// FAILED_PRECONDITION when it was written by a newer version.
+absl::StatusOr<std::unique_ptr<JobStore>> OpenSqliteStore(SqliteStoreOptions options);
+
+// "3.40.1".
+std::string SqliteVersion();
+
+}  // namespace adamant

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "server/telemetry/log.h"
+
+#include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/spdlog.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cmath>
+#include <memory>
+
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+
+namespace adamant {
+namespace {
+
+constexpr size_t kMaxTextBytes = 200;
+
+std::atomic<bool> json_lines{false};
+
+spdlog::level::level_enum Level(LogLevel level) {
+  switch (level) {
+    case LogLevel::kDebug:
+      return spdlog::level::debug;
+    case LogLevel::kInfo:
+      return spdlog::level::info;
+    case LogLevel::kWarning:
+      return spdlog::level::warn;
+    default:
+      return spdlog::level::err;
+  }
+}
+
+absl::string_view LevelName(LogLevel level) {
+  switch (level) {
+    case LogLevel::kDebug:
+      return "debug";
+    case LogLevel::kInfo:
+      return "info";
+    case LogLevel::kWarning:
+      return "warning";
+    default:
+      return "error";
+  }
+}
+
+std::string Printable(absl::string_view text) {
+  return absl::CHexEscape(text.substr(0, kMaxTextBytes));
+}
+
+// `text` is printable ASCII, with its backslashes and quotes already escaped the C way.
+std::string JsonText(absl::string_view text) {
+  return absl::StrCat("\"", absl::StrReplaceAll(text, {{"\\\"", "\\\""}, {"\\", "\\\\"}}), "\"");
+}
+
+spdlog::logger& Logger() {
+  static const std::shared_ptr<spdlog::logger> logger = [] {
+    auto made = std::make_shared<spdlog::logger>("adamantd",
+                                                 std::make_shared<spdlog::sinks::stderr_sink_mt>());
+    made->set_pattern("%Y-%m-%dT%H:%M:%S.%e %-7l %v");
+    made->flush_on(spdlog::level::warn);
+    return made;
+  }();
+  return *logger;
+}
+
+}  // namespace
+
+LogField::LogField(absl::string_view name, absl::string_view value)
+    : name_(name), value_(Printable(value)), is_number_(false) {}
+
+LogField::LogField(absl::string_view name, int64_t value)
+    : name_(name), value_(absl::StrCat(value)), is_number_(true) {}
+
+LogField::LogField(absl::string_view name, double value)
+    : name_(name), value_(absl::StrCat(value)), is_number_(std::isfinite(value)) {}
+
+absl::Status SetUpLog(absl::string_view level, absl::string_view format) {
+  if (format != "auto" && format != "text" && format != "json") {
+    return absl::InvalidArgumentError(
+        absl::StrCat("log format \"", format, "\" is none of auto, text, json"));
+  }
+  for (const LogLevel known :
+       {LogLevel::kDebug, LogLevel::kInfo, LogLevel::kWarning, LogLevel::kError}) {
+    if (LevelName(known) != level) continue;
+    json_lines = format == "json" || (format == "auto" && isatty(STDERR_FILENO) == 0);
+    Logger().set_level(Level(known));
+    if (json_lines) Logger().set_pattern("%v");
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(
+      absl::StrCat("log level \"", level, "\" is none of debug, info, warning, error"));
+}
+
+std::string JsonLine(absl::string_view time, LogLevel level, absl::string_view event,
+                     absl::string_view message, std::initializer_list<LogField> fields) {
+  std::string line =
+      absl::StrCat("{\"ts\":", JsonText(time), ",\"level\":\"", LevelName(level),
+                   "\",\"event\":", JsonText(event), ",\"message\":", JsonText(Printable(message)));
+  for (const LogField& field : fields) {
+    absl::StrAppend(&line, ",\"", field.name(),
+                    "\":", field.is_number() ? field.value() : JsonText(field.value()));
+  }
+  return absl::StrCat(line, "}");
+}
+
+void Log(LogLevel level, absl::string_view event, absl::string_view message,
+         std::initializer_list<LogField> fields) {
+  spdlog::logger& logger = Logger();
+  if (!logger.should_log(Level(level))) return;
+  if (json_lines) {
+    const std::string now =
+        absl::FormatTime("%Y-%m-%dT%H:%M:%E6SZ", absl::Now(), absl::UTCTimeZone());
+    logger.log(Level(level), "{}", JsonLine(now, level, event, message, fields));
+    return;
+  }
+  std::string line = absl::StrCat(event, ": ", Printable(message));
+  for (const LogField& field : fields) {
+    if (!field.value().empty()) absl::StrAppend(&line, " ", field.name(), "=", field.value());
+  }
+  logger.log(Level(level), "{}", line);
+}
+
+void FlushLog() { Logger().flush(); }
+
+}  // namespace adamant

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+// The log of the server on stderr: one line per RPC end, job transition, worker start and exit.
+#pragma once
+
+#include <cstdint>
+#include <initializer_list>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
+
+namespace adamant {
+
+enum class LogLevel { kDebug, kInfo, kWarning, kError };
+
+// One named value of a line. Texts are escaped to printable ASCII and cut at 200 bytes.
+class LogField {
+ public:
+  LogField(absl::string_view name, absl::string_view value);
+  LogField(absl::string_view name, const std::string& value)
+      : LogField(name, absl::string_view(value)) {}
+  LogField(absl::string_view name, const char* value) : LogField(name, absl::string_view(value)) {}
+  LogField(absl::string_view name, int64_t value);
+  LogField(absl::string_view name, int value) : LogField(name, int64_t{value}) {}
+  LogField(absl::string_view name, double value);
+
+  absl::string_view name() const { return name_; }
+  const std::string& value() const { return value_; }  // printable ASCII
+  bool is_number() const { return is_number_; }
+
+ private:
+  absl::string_view name_;
+  std::string value_;
+  bool is_number_;
+};
+
+// `level` is debug, info, warning or error; `format` is auto (text on a terminal, else json), text
+// or json. INVALID_ARGUMENT for anything else. Call once, before other threads log.
+absl::Status SetUpLog(absl::string_view level, absl::string_view format);
+
+// Writes one line when `level` is enabled. `event` is a word such as "rpc" or "job"; `message` is
+// for people. Thread-safe.
+void Log(LogLevel level, absl::string_view event, absl::string_view message,
+         std::initializer_list<LogField> fields = {});
+
+void FlushLog();
+
+// A line as `Log` writes it, for tests. `time` is RFC 3339.
+std::string JsonLine(absl::string_view time, LogLevel level, absl::string_view event,
+                     absl::string_view message, std::initializer_list<LogField> fields);
+
+}  // namespace adamant

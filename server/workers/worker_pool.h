@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
+#include "server/workers/launch.h"
+#include "server/workers/worker_process.h"
+
+namespace adamant {
+
+struct Slot {
+  std::string device = "cpu";
+  int threads = 1;
+};
+
+struct WorkerPoolOptions {
+  WorkerCommand command;  // `threads` and `memory_limit_bytes` are those of a job's worker
+  std::vector<Slot> slots = {Slot{}};
+  int warm_spares = 1;
+  absl::Duration hello_limit = absl::Seconds(30);
+};
+
+// A worker that has said Hello and waits for Start.
+struct ReadyWorker {
+  std::unique_ptr<WorkerProcess> process;
+  worker::v1::Hello hello;
+};
+
+// Starts workers, and keeps `warm_spares` of them idle so that a job does not wait for LibTorch. A
+// spare has seen no tenant data. All children are spawned by the pool's own thread, because a child
+// dies with the thread that made it. Thread-safe.
+class WorkerPool {
+ public:
+  explicit WorkerPool(WorkerPoolOptions options);
+  // Kills the spares. Every worker handed out must have been destroyed.
+  ~WorkerPool();
+
+  // A spare, or a new process. Blocks until it said Hello. UNAVAILABLE when it did not.
+  absl::StatusOr<ReadyWorker> Take();
+  // A new process with its own memory limit (validations). Blocks as Take does.
+  absl::StatusOr<ReadyWorker> TakeFresh(int threads, int64_t memory_limit_bytes);
+
+  const std::vector<Slot>& slots() const { return options_.slots; }
+  int idle_spares() const;
+
+ private:
+  using Spawned = absl::StatusOr<std::unique_ptr<WorkerProcess>>;
+  struct Spare {
+    std::unique_ptr<WorkerProcess> process;
+    std::optional<worker::v1::Hello> hello;  // unset while it starts
+  };
+
+  Spawned SpawnOnPoolThread(WorkerCommand command);
+  absl::StatusOr<ReadyWorker> AwaitHello(Spare spare) const;
+  void Loop();
+  void TendSpares();
+  static bool IsAlive(Spare& spare);
+  bool SpareWanted() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  const WorkerPoolOptions options_;
+  mutable absl::Mutex mutex_;
+  std::deque<std::function<void()>> tasks_ ABSL_GUARDED_BY(mutex_);
+  std::deque<Spare> spares_ ABSL_GUARDED_BY(mutex_);
+  absl::Time retry_spares_at_ ABSL_GUARDED_BY(mutex_) = absl::InfinitePast();
+  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
+  std::thread thread_;
+};
+
+}  // namespace adamant

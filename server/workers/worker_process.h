@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <sys/types.h>
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "common/frame_channel.h"
+#include "server/workers/launch.h"
+
+namespace adamant {
+
+// What the owner of a worker has to react to.
+struct WorkerNews {
+  enum Kind {
+    kFrame,   // `received`
+    kBroken,  // the worker broke the protocol: kill it
+    kExited,  // reaped; all frames and output before it were delivered
+    kWoken,   // Wake was called
+    kTimeout,
+  };
+  Kind kind = kTimeout;
+  ReceivedFrame received;
+  absl::Status error;  // kBroken
+};
+
+// One child: the channel on its descriptor 3, its output, its end. Owned by one thread at a time;
+// Wake may be called by any. The destructor kills and reaps.
+class WorkerProcess {
+ public:
+  // The child gets SIGKILL when the calling thread ends: call it on one that outlives the child.
+  static absl::StatusOr<std::unique_ptr<WorkerProcess>> Spawn(const WorkerCommand& command);
+  ~WorkerProcess();
+  WorkerProcess(const WorkerProcess&) = delete;
+  WorkerProcess& operator=(const WorkerProcess&) = delete;
+
+  // UNAVAILABLE when the worker is gone or does not read for 5 s.
+  absl::Status Send(worker::v1::Frame frame, const std::vector<int>& descriptors = {});
+
+  // Waits for news until `deadline`. What the child prints meanwhile goes to the output sink.
+  WorkerNews Next(absl::Time deadline);
+
+  // Receives stdout and stderr; what was printed before it was set comes first (at most 64 KiB).
+  void SetOutput(std::function<void(absl::string_view)> sink);
+
+  void Wake();              // makes the current or next Next return kWoken
+  void Signal(int signum);  // through the pidfd: never hits another process
+  // Kills if needed, reaps, drains the output. Returns the wait status as of waitpid.
+  int Finish();
+
+  pid_t pid() const { return pid_; }
+  std::optional<int> wait_status() const { return wait_status_; }
+
+ private:
+  WorkerProcess(Descriptor socket, Descriptor output, Descriptor pidfd, Descriptor wake, pid_t pid);
+  bool DrainOutput();  // false: nothing more to read now
+  void Reap();
+
+  FrameChannel channel_;
+  Descriptor output_;  // read end of the pipe behind stdout and stderr
+  const Descriptor pidfd_;
+  const Descriptor wake_;  // eventfd
+  const pid_t pid_;
+  bool channel_open_ = true;
+  std::optional<int> wait_status_;
+  std::string early_output_;
+  std::function<void(absl::string_view)> sink_;
+};
+
+}  // namespace adamant

@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: Apache-2.0
+// The whole path with the real programs: client -> server -> worker -> core -> report -> client.
+#include <google/protobuf/struct.pb.h>
+#include <google/protobuf/util/json_util.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "common/files.h"
+#include "tests/support/programs/program.h"
+#include "tests/support/test_data.h"
+
+namespace adamant::testing {
+namespace {
+
+using google::protobuf::Struct;
+using google::protobuf::Value;
+
+Value Json(const std::string& text) {
+  Struct parsed;
+  const auto status = google::protobuf::util::JsonStringToMessage(text, &parsed);
+  EXPECT_TRUE(status.ok()) << text;
+  Value value;
+  *value.mutable_struct_value() = parsed;
+  return value;
+}
+
+// The value at a path of member names; an empty Value when there is none.
+Value At(Value value, const std::vector<std::string>& path) {
+  for (const std::string& name : path) {
+    const auto& fields = value.struct_value().fields();
+    const auto found = fields.find(name);
+    if (found == fields.end()) return {};
+    value = Value(found->second);
+  }
+  return value;
+}
+
+// int64 members are texts in protobuf's JSON.
+double Number(const Value& value) {
+  return value.kind_case() == Value::kStringValue ? std::stod(value.string_value())
+                                                  : value.number_value();
+}
+
+const std::vector<std::string> kData = {"--dataset", "shapes",  "--param",
+                                        "train=512", "--param", "test=128"};
+
+std::vector<std::string> Join(std::vector<std::string> all, const std::vector<std::string>& more) {
+  all.insert(all.end(), more.begin(), more.end());
+  return all;
+}
+
+std::vector<std::string> TrainArguments(const std::string& id) {
+  return Join(Join({"-o", "json", "train", "--model", "mini_gap"}, kData),
+              {"--objective",    "pgd_at", "--attack",      "pgd",  "--param",     "steps=3",
+               "--norm",         "linf",   "--epsilon",     "0.06", "--epochs",    "4",
+               "--batch-size",   "64",     "--lr",          "0.1",  "--val-split", "test",
+               "--eval-samples", "64",     "--register-as", id,     "--wait"});
+}
+
+// The stored job, whatever `--wait` printed.
+Value JobData(const ServerProcess& server, const ProgramResult& submitted) {
+  EXPECT_EQ(submitted.exit_code, 0) << submitted.out << submitted.err;
+  return At(Json(submitted.out), {"data"});
+}
+
+TEST(Path, TrainsAttacksAndExplains) {
+  const TemporaryFolder folder;
+  ServerProcess server(folder.path() + "/data");
+  const Value trained = JobData(server, server.Cli(TrainArguments("robust")));
+  EXPECT_EQ(At(trained, {"state"}).string_value(), "SUCCEEDED");
+  EXPECT_EQ(Number(At(trained, {"result", "train", "steps"})), 32);
+
+  const ProgramResult attack =
+      server.Cli(Join(Join({"-o", "json", "attack", "--model", "robust"}, kData),
+                      {"--norm", "linf", "--epsilon", "0.06", "--attack", "fgsm", "--attack", "pgd",
+                       "--param", "steps=5", "--wait"}));
+  const Value report = At(JobData(server, attack), {"result", "attack"});
+  EXPECT_EQ(Number(At(report, {"num_samples"})), 128);
+  EXPECT_EQ(At(report, {"verdict"}).string_value(), "UNCHECKED");
+  EXPECT_LE(Number(At(report, {"robust_accuracy", "correct"})),
+            Number(At(report, {"clean_accuracy", "correct"})));
+  EXPECT_EQ(At(report, {"attacks"}).list_value().values_size(), 2);
+
+  const ProgramResult explain = server.Cli(Join(
+      Join({"-o", "json", "explain", "--model", "robust"}, kData),
+      {"--samples", "4", "--explainer", "grad_cam", "--out", folder.path() + "/maps", "--wait"}));
+  const Value maps = At(JobData(server, explain), {"result", "explain"});
+  EXPECT_EQ(Number(At(maps, {"num_maps"})), 4);
+  EXPECT_FALSE(std::filesystem::is_empty(folder.path() + "/maps"));
+}
+
+TEST(Path, AFetchedCheckpointRegistersAgainAndGivesTheSameNumbers) {
+  const TemporaryFolder folder;
+  ServerProcess server(folder.path() + "/data");
+  JobData(server, server.Cli(TrainArguments("first")));
+  const std::string file = folder.path() + "/weights.safetensors";
+  EXPECT_EQ(server.Cli({"blob", "get", "models/first", file}).exit_code, 0);
+  const ProgramResult added = server.Cli({"model", "add", "second", file});
+  EXPECT_EQ(added.exit_code, 0) << added.err;
+  Value reports[2];
+  for (int i = 0; i < 2; ++i) {
+    const ProgramResult attack = server.Cli(
+        Join(Join({"-o", "json", "attack", "--model", i == 0 ? "first" : "second"}, kData),
+             {"--norm", "linf", "--epsilon", "0.06", "--attack", "fgsm", "--wait"}));
+    reports[i] = At(JobData(server, attack), {"result", "attack"});
+  }
+  for (const char* field : {"clean_accuracy", "robust_accuracy"}) {
+    EXPECT_EQ(Number(At(reports[0], {field, "correct"})),
+              Number(At(reports[1], {field, "correct"})));
+  }
+}
+
+TEST(Path, AKilledServerGoesOnWithItsJobsAndTheResultIsTheSameToTheBit) {
+  const TemporaryFolder folder;
+  std::vector<std::string> arguments = TrainArguments("killed");
+  arguments.pop_back();  // --wait
+  std::string undisturbed;
+  {
+    ServerProcess server(folder.path() + "/quiet");
+    const Value job = JobData(server, server.Cli(TrainArguments("quiet")));
+    undisturbed = At(job, {"result", "train", "weights_sha256"}).string_value();
+  }
+  arguments[0] = "--output";
+  arguments[1] = "name";
+  std::string job;
+  {
+    ServerProcess server(folder.path() + "/data");
+    const ProgramResult submitted = server.Cli(arguments);
+    ASSERT_EQ(submitted.exit_code, 0) << submitted.err;
+    job = submitted.out.substr(0, submitted.out.find('\n'));
+    // The watch of checkpoints ends the wait: the kill falls into the middle of the run.
+    const ProgramResult status = server.Cli({"-o", "json", "job", "wait", job, "--timeout", "1"});
+    EXPECT_EQ(status.exit_code == 3 || status.exit_code == 0, true) << status.err;
+    server.Kill();
+  }
+  ServerProcess server(folder.path() + "/data");
+  const Value done = JobData(server, server.Cli({"-o", "json", "job", "wait", job}));
+  EXPECT_EQ(At(done, {"state"}).string_value(), "SUCCEEDED");
+  EXPECT_EQ(At(done, {"result", "train", "weights_sha256"}).string_value(), undisturbed);
+}
+
+TEST(Path, TheReferenceCheckpointGivesItsReferenceNumbers) {
+  REQUIRE_TEST_DATA();
+  const TemporaryFolder folder;
+  ServerProcess server(folder.path() + "/data");
+  const std::string data = TestDataFolder();
+  ProgramResult result = server.Cli({"dataset", "add", "mnist", "--reader", "mnist",
+                                     data + "/mnist/t10k-images-idx3-ubyte.gz",
+                                     data + "/mnist/t10k-labels-idx1-ubyte.gz"});
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  result = server.Cli({"model", "add", "mnist-lenet5-adv",
+                       data + "/checkpoints/mnist_lenet5_adv.safetensors", "--architecture",
+                       "mnist_cnn", "--param", "kind=advertorch"});
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  result = server.Cli({"model", "add", "mnist-script",
+                       data + "/checkpoints/mnist_lenet5_adv.scripted.pt", "--classes", "10",
+                       "--input", "1,28,28"});
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  for (const char* model : {"mnist-lenet5-adv", "mnist-script"}) {
+    const ProgramResult attack =
+        server.Cli({"-o", "json", "attack", "--model", model, "--dataset", "mnist", "--samples",
+                    "1000", "--norm", "linf", "--epsilon", "0.1", "--attack", "fgsm", "--param",
+                    "numerics=reference", "--wait"});
+    const Value report = At(JobData(server, attack), {"result", "attack"});
+    EXPECT_EQ(Number(At(report, {"clean_accuracy", "correct"})), 982) << model;
+    EXPECT_NEAR(Number(At(report, {"robust_accuracy", "correct"})), 971, 3) << model;
+  }
+}
+
+}  // namespace
+}  // namespace adamant::testing

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+// Bad input through the real programs: a clear error that says what to do, and nothing lost.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <string>
+#include <vector>
+
+#include "common/files.h"
+#include "tests/support/programs/program.h"
+#include "tests/support/test_data.h"
+
+namespace adamant::testing {
+namespace {
+
+using ::testing::HasSubstr;
+
+struct BadCommand {
+  std::string what;
+  std::vector<std::string> arguments;
+  int exit_code;
+  std::string message;
+};
+
+TEST(Refusal, BadRequestsSayWhatIsWrongAndTheServerGoesOn) {
+  const TemporaryFolder folder;
+  ServerProcess server(folder.path() + "/data");
+  const std::vector<std::string> attack = {"attack", "--model",   "none", "--dataset",
+                                           "shapes", "--epsilon", "0.1"};
+  const auto with = [&](std::vector<std::string> more) {
+    more.insert(more.begin(), attack.begin(), attack.end());
+    return more;
+  };
+  const std::vector<BadCommand> commands = {
+      {"unknown plug-in", with({"--attack", "pdg"}), 6, "did you mean \"pgd\"?"},
+      {"parameter out of range", with({"--attack", "pgd", "--param", "steps=0"}), 6,
+       "outside [1, 100000]"},
+      {"unknown parameter", with({"--attack", "pgd", "--param", "step=3"}), 6, "\"steps\""},
+      {"unknown model", with({"--attack", "fgsm"}), 6, "none"},
+      {"unknown command", {"atack"}, 2, "attack"},
+      {"unknown option", {"attack", "--espilon", "0.1"}, 2, "--epsilon"},
+      {"missing job", {"job", "get", "jobs/aaaaaaaaaaaaaaaaaaaaaaaaaa"}, 6, "JOB_NOT_FOUND"},
+      {"missing blob",
+       {"blob", "get", "blobs/" + std::string(64, '0') + "/5", folder.path() + "/x"},
+       6,
+       "BLOB_NOT_FOUND"},
+  };
+  for (const BadCommand& command : commands) {
+    const ProgramResult result = server.Cli(command.arguments);
+    EXPECT_EQ(result.exit_code, command.exit_code) << command.what << "\n" << result.err;
+    EXPECT_THAT(result.out + result.err, HasSubstr(command.message)) << command.what;
+  }
+  EXPECT_EQ(server.Cli({"server", "status"}).exit_code, 0);
+  EXPECT_EQ(server.Terminate(), 0);
+}
+
+TEST(Refusal, ASecondServerOnTheSameFolderOrPortIsRefused) {
+  const TemporaryFolder folder;
+  ServerProcess server(folder.path() + "/data");
+  const ProgramResult same_folder =
+      RunProgram("adamantd", {"--data-dir", server.data_dir(), "--listen", "127.0.0.1:0",
+                              "--metrics-address", "127.0.0.1:0"});
+  EXPECT_EQ(same_folder.exit_code, 3) << same_folder.err;
+  const ProgramResult same_port =
+      RunProgram("adamantd", {"--data-dir", folder.path() + "/other", "--listen", server.address(),
+                              "--metrics-address", "127.0.0.1:0"});
+  EXPECT_EQ(same_port.exit_code, 4) << same_port.err;
+  const ProgramResult public_address =
+      RunProgram("adamantd", {"--data-dir", folder.path() + "/other", "--listen", "0.0.0.0:0"});
+  EXPECT_EQ(public_address.exit_code, 2) << public_address.err;
+  EXPECT_THAT(public_address.err, HasSubstr("PUBLIC_WITHOUT_TLS"));
+  EXPECT_EQ(server.Cli({"server", "status"}).exit_code, 0);
+}
+
+struct BadFile {
+  const char* name;
+  const char* message;
+};
+
+TEST(Refusal, MalformedAndHostileUploadsAreRejectedWithTheirReason) {
+  REQUIRE_TEST_DATA();
+  const BadFile files[] = {
+      {"empty.pt", "empty"},
+      {"pickle_plain.pt", "pickle"},
+      {"pickle_state_dict_zip.pt", "state dict"},
+      {"zip_not_torchscript.pt", "zip archive without TorchScript content"},
+      {"torchscript_truncated.pt", "truncated"},
+      {"safetensors_data_beyond_file.safetensors", "fc.weight"},
+      {"safetensors_header_length_max.safetensors", "header length exceeds the file"},
+      {"safetensors_header_longer_than_file.safetensors", "header length exceeds the file"},
+      {"safetensors_overlapping_offsets.safetensors", "overlap"},
+      {"safetensors_shape_overflow.safetensors", "fc.weight"},
+      {"safetensors_wrong_dtype.safetensors", "F33"},
+  };
+  const TemporaryFolder folder;
+  ServerProcess server(folder.path() + "/data");
+  int number = 0;
+  for (const BadFile& file : files) {
+    const ProgramResult result =
+        server.Cli({"model", "add", "bad-" + std::to_string(++number),
+                    TestDataFolder() + "/checkpoints/bad/" + file.name, "--architecture",
+                    "mnist_cnn", "--param", "kind=advertorch"});
+    EXPECT_EQ(result.exit_code, 6) << file.name << result.out << result.err;
+    EXPECT_THAT(result.err, HasSubstr(file.message)) << file.name;
+  }
+  EXPECT_EQ(server.Cli({"server", "status"}).exit_code, 0);
+}
+
+}  // namespace
+}  // namespace adamant::testing

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+
+#include <cstdlib>
+
+#include "server/workers/catalog.h"
+#include "server/workers/worker_pool.h"
+#include "tests/support/temporary_folder.h"
+#include "tests/support/workers/job_rig.h"
+
+namespace adamant {
+namespace {
+
+using testing::FakeWorkerCommand;
+using ::testing::HasSubstr;
+using ::testing::Not;
+using testing::TemporaryFolder;
+
+// What a program prints when it is started as a worker.
+std::string OutputOf(const std::string& program, int* exit_code = nullptr) {
+  WorkerCommand command = FakeWorkerCommand();
+  command.worker = program;
+  auto process = WorkerProcess::Spawn(command);
+  EXPECT_TRUE(process.ok()) << process.status();
+  std::string output;
+  (*process)->SetOutput([&](absl::string_view bytes) { absl::StrAppend(&output, bytes); });
+  while ((*process)->Next(absl::InfiniteFuture()).kind != WorkerNews::kExited) {
+  }
+  if (exit_code != nullptr) *exit_code = WEXITSTATUS(*(*process)->wait_status());
+  return output;
+}
+
+TEST(Launcher, GivesTheWorkerAFixedEnvironment) {
+  setenv("LD_LIBRARY_PATH", "/nowhere", 1);
+  setenv("SECRET_TOKEN", "secret", 1);
+  const std::string environment = OutputOf("/usr/bin/env");
+  unsetenv("LD_LIBRARY_PATH");
+  unsetenv("SECRET_TOKEN");
+  EXPECT_THAT(environment, HasSubstr("OMP_WAIT_POLICY=passive\n"));
+  EXPECT_THAT(environment, HasSubstr("OMP_NUM_THREADS=1\n"));
+  EXPECT_THAT(environment, Not(HasSubstr("LD_")));
+  EXPECT_THAT(environment, Not(HasSubstr("secret")));
+}
+
+TEST(Launcher, SaysWhenTheWorkerCannotBeExecuted) {
+  int exit_code = 0;
+  EXPECT_THAT(OutputOf("/nowhere/adamant-worker", &exit_code), HasSubstr("cannot be executed"));
+  EXPECT_EQ(exit_code, kExitSandbox);
+}
+
+TEST(WorkerPool, SaysWhyAWorkerDidNotGetReady) {
+  WorkerPoolOptions options;
+  options.command = FakeWorkerCommand();
+  options.command.worker = "/bin/false";
+  options.warm_spares = 0;
+  WorkerPool pool(options);
+  const auto worker = pool.Take();
+  EXPECT_EQ(worker.status().code(), absl::StatusCode::kUnavailable);
+  EXPECT_THAT(std::string(worker.status().message()), HasSubstr("exit code 1"));
+}
+
+TEST(WorkerPool, HandsOutSparesThatSaidHello) {
+  WorkerPoolOptions options;
+  options.command = FakeWorkerCommand();
+  options.warm_spares = 1;
+  WorkerPool pool(options);
+  auto first = pool.Take();
+  auto second = pool.Take();
+  ASSERT_TRUE(first.ok()) << first.status();
+  ASSERT_TRUE(second.ok()) << second.status();
+  EXPECT_EQ(first->hello.build_id(), "fake");
+  EXPECT_NE(first->process->pid(), second->process->pid());
+}
+
+TEST(Catalog, IsAskedOnceAndThenReadFromTheCache) {
+  const TemporaryFolder folder;
+  const std::string cache = folder.path() + "/catalog";
+  auto catalog = LoadCatalog(FakeWorkerCommand(), cache);
+  ASSERT_TRUE(catalog.ok()) << catalog.status();
+  EXPECT_EQ(catalog->families(0).plugins(0).name(), "mini_gap");
+  WorkerCommand broken = FakeWorkerCommand();
+  broken.launcher = {"/bin/false"};
+  EXPECT_TRUE(LoadCatalog(broken, cache).ok());
+  EXPECT_EQ(LoadCatalog(broken, folder.path() + "/other").status().code(),
+            absl::StatusCode::kFailedPrecondition);
+}
+
+}  // namespace
+}  // namespace adamant

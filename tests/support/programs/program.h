@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+// Runs the real programs for end-to-end tests.
+#pragma once
+
+#include <sys/types.h>
+
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
+#include "tests/support/temporary_folder.h"
+
+namespace adamant::testing {
+
+struct ProgramResult {
+  int exit_code = -1;  // 128 + signal when killed
+  std::string out;
+  std::string err;
+};
+
+// Runs a program of the build tree ("adamant", "adamantd", "adamant-worker") to its end.
+ProgramResult RunProgram(const std::string& name, const std::vector<std::string>& arguments,
+                         const std::vector<std::string>& environment = {});
+
+// An adamantd on 127.0.0.1 with free ports, over its own data folder. Killed on destruction.
+class ServerProcess {
+ public:
+  // Returns when the server says that it is ready; fails the test when it exits first.
+  explicit ServerProcess(std::string data_dir, std::vector<std::string> arguments = {});
+  ~ServerProcess();
+  ServerProcess(const ServerProcess&) = delete;
+  ServerProcess& operator=(const ServerProcess&) = delete;
+
+  const std::string& address() const { return address_; }
+  const std::string& metrics_address() const { return metrics_address_; }
+  const std::string& data_dir() const { return data_dir_; }
+
+  void Kill();      // SIGKILL, and waits until it is gone
+  int Terminate();  // SIGTERM; the exit code
+
+  std::string log() const;  // what it wrote so far
+
+  // `adamant --server ADDRESS ...`
+  ProgramResult Cli(std::vector<std::string> arguments) const;
+
+ private:
+  void ReadLog(int fd);
+  int Wait();
+
+  const std::string data_dir_;
+  pid_t pid_ = -1;
+  mutable absl::Mutex mutex_;
+  std::string log_ ABSL_GUARDED_BY(mutex_);
+  bool log_ended_ ABSL_GUARDED_BY(mutex_) = false;
+  std::thread reader_;
+  std::string address_;
+  std::string metrics_address_;
+};
+
+}  // namespace adamant::testing

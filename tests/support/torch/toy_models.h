@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+// Small models with exact arithmetic, and data for them.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <utility>
+
+#include "core/data/dataset.h"
+#include "core/models/model.h"
+
+namespace adamant::testing {
+
+// A model that is a function of the images (and of the mode).
+class ToyModel : public Model {
+ public:
+  using Function = std::function<at::Tensor(const at::Tensor& images, bool training)>;
+
+  ToyModel(const ModelShape& shape, Function function, NamedTensors parameters = {},
+           NamedTensors buffers = {});
+
+  const ModelInfo& info() const override { return info_; }
+  at::Tensor Forward(const at::Tensor& images, const TapVisitor& visit) const override;
+  NamedTensors Parameters() const override { return parameters_; }
+  NamedTensors Buffers() const override { return buffers_; }
+  void Train(bool on) override { training_ = on; }
+  bool training() const override { return training_; }
+  void To(const c10::Device& device) override;
+
+ private:
+  ModelInfo info_;
+  Function function_;
+  NamedTensors parameters_;
+  NamedTensors buffers_;
+  bool training_ = false;
+};
+
+using ToyPointer = std::unique_ptr<ToyModel>;
+
+// z = W x + b in double, in a fixed order. W [K,D] and b come from a fixed stream.
+ToyPointer ToyLinear(const ModelShape& shape);
+// z = W x + b for given weights [K,D] and bias [K].
+ToyPointer ToyLinear(const ModelShape& shape, const at::Tensor& weight, const at::Tensor& bias);
+ToyPointer ToyMlp(const ModelShape& shape);        // one hidden layer of 16 tanh units
+ToyPointer ToySaturated(const ModelShape& shape);  // ToyLinear, logits times 1e4
+ToyPointer ToyConst(const ModelShape& shape);      // logits 0, -1, -2, ... for any image
+ToyPointer ToyTie(const ModelShape& shape);        // all logits equal, differentiable
+ToyPointer ToyNan(const ModelShape& shape);  // ToyLinear; NaN where the first pixel exceeds 0.6
+ToyPointer ToyInf(const ModelShape& shape);  // the same with +infinity in the last logit
+// Batch normalisation before ToyLinear: batch statistics and running buffers in training mode.
+ToyPointer ToyBatchNorm(const ModelShape& shape);
+
+// `count` images of stream "toy" with the model's own predictions as labels; ids from `first`.
+Batch ToyBatch(const Model& model, int64_t count, int64_t first = 0);
+
+// Counts rows and calls of another model; throws std::runtime_error at call `fail_at` (1-based).
+class CountingModel : public Model {
+ public:
+  explicit CountingModel(Model& model) : model_(model) {}
+
+  const ModelInfo& info() const override { return model_.info(); }
+  at::Tensor Forward(const at::Tensor& images, const TapVisitor& visit) const override;
+  NamedTensors Parameters() const override { return model_.Parameters(); }
+  NamedTensors Buffers() const override { return model_.Buffers(); }
+  void Train(bool on) override { model_.Train(on); }
+  bool training() const override { return model_.training(); }
+  void To(const c10::Device& device) override { model_.To(device); }
+
+  mutable int64_t calls = 0;
+  mutable int64_t rows = 0;
+  int64_t fail_at = 0;
+
+ private:
+  Model& model_;
+};
+
+}  // namespace adamant::testing

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+namespace adamant::testing {
+
+// What the fake worker does with a training job: its `seed`. It speaks the real protocol and holds
+// no LibTorch.
+enum FakeTask {
+  kSucceed = 0,      // progress, a metric, a log line, output, an artifact, then a report
+  kCrash = 1,        // dies by SIGKILL after its first progress
+  kCrashOnce = 2,    // the same in attempt 1, then succeeds
+  kNoHeartbeat = 3,  // stops its heartbeat and waits
+  kWaitForStop = 4,  // works until Cancel or Drain, then stops as asked
+  kIgnoreStop = 5,   // works for ever, also after Cancel and SIGTERM
+  kCheckpointThenCrash =
+      6,                  // publishes a checkpoint and dies; a resumed attempt checks it, succeeds
+  kWrongDigest = 7,       // publishes an artifact with a false digest; fails when refused
+  kUserError = 8,         // Result with ATTEMPT_USER_ERROR
+  kOutOfMemory = 9,       // exit code 71
+  kUnpublishedBlob = 10,  // a report that names a blob it never published
+  kNonFinite = 11,        // a NaN metric, then succeeds
+  kGarbage = 12,          // bytes that are no frame
+  kWrongReport = 13,      // a report of another kind of job
+};
+
+// The text of the checkpoint of kCheckpointThenCrash and of the artifact of kSucceed.
+inline constexpr char kCheckpointText[] = "step 5";
+inline constexpr char kWeightsText[] = "the weights";
+
+// What it does when it validates a model: its display_name. Anything else is accepted.
+inline constexpr char kRejectModel[] = "reject";
+inline constexpr char kHangModel[] = "hang";
+inline constexpr char kCrashModel[] = "crash";
+
+}  // namespace adamant::testing

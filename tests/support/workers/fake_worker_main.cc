@@ -1,0 +1,300 @@
+// SPDX-License-Identifier: Apache-2.0
+// A worker without LibTorch for tests of the server: obeys FakeTask.
+#include <unistd.h>
+
+#include <atomic>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <iostream>
+#include <limits>
+#include <string>
+#include <thread>
+
+#include "absl/synchronization/mutex.h"
+#include "absl/synchronization/notification.h"
+#include "absl/time/clock.h"
+#include "adamant/worker/v1/worker.pb.h"
+#include "common/files.h"
+#include "common/frame_channel.h"
+#include "common/sha256.h"
+#include "tests/support/workers/fake_worker.h"
+
+namespace adamant::testing {
+namespace {
+
+using worker::v1::Frame;
+
+v1::BlobRef RefOf(const std::string& bytes) {
+  v1::BlobRef blob;
+  blob.set_sha256(Sha256Hex(bytes));
+  blob.set_size_bytes(static_cast<int64_t>(bytes.size()));
+  return blob;
+}
+
+class FakeWorker {
+ public:
+  FakeWorker() : channel_(Descriptor(3)) {}
+
+  int Run() {
+    Frame hello;
+    hello.mutable_hello()->set_protocol_version(1);
+    hello.mutable_hello()->set_build_id("fake");
+    Send(hello);
+    std::thread([this] { Beat(); }).detach();  // ends with the process
+    auto received = channel_.Receive();
+    if (!received.ok() || !received->frame.has_start()) return 64;
+    start_ = received->frame.start();
+    files_ = std::move(received->descriptors);
+    if (start_.has_validate_model()) return ValidateModel();
+    if (start_.has_validate_dataset()) return ValidateDataset();
+    return Obey(static_cast<FakeTask>(start_.job().train().seed()));
+  }
+
+ private:
+  void Beat() {
+    for (int64_t step = 1; beating_; ++step) {
+      Frame frame;
+      frame.mutable_heartbeat()->set_step(step);
+      frame.mutable_heartbeat()->set_rss_bytes(step << 20);
+      Send(frame);
+      absl::SleepFor(absl::Milliseconds(200));
+    }
+  }
+
+  void Send(const Frame& frame, const std::vector<int>& descriptors = {}) {
+    if (!channel_.Send(frame, descriptors).ok()) std::exit(64);
+  }
+
+  ReceivedFrame Await(Frame::BodyCase wanted) {
+    while (true) {
+      auto received = channel_.Receive();
+      if (!received.ok()) std::exit(64);
+      if (received->frame.body_case() == wanted) return *std::move(received);
+    }
+  }
+
+  [[noreturn]] void Die() {
+    raise(SIGKILL);
+    std::abort();
+  }
+
+  [[noreturn]] void WaitForEver() {
+    while (true) pause();
+  }
+
+  void Progress(double fraction) {
+    Frame frame;
+    frame.mutable_progress()->set_phase("train");
+    frame.mutable_progress()->set_step(static_cast<int64_t>(fraction * 10));
+    frame.mutable_progress()->set_fraction_ratio(fraction);
+    Send(frame);
+  }
+
+  void Metric(double value) {
+    Frame frame;
+    v1::MetricPoint& point = *frame.mutable_metric()->add_points();
+    point.set_name("loss");
+    point.set_step(1);
+    point.set_value(value);
+    Send(frame);
+  }
+
+  // Writes `bytes` into a new output and sends what `announce` makes of it. True when published.
+  template <typename Announce>
+  bool Publish(const std::string& bytes, Announce announce) {
+    Frame open;
+    open.mutable_open_output()->set_output_id(++outputs_);
+    open.mutable_open_output()->set_max_bytes(1 << 20);
+    Send(open);
+    ReceivedFrame opened = Await(Frame::kOutputOpened);
+    if (opened.descriptors.size() != 1) return false;
+    if (!WriteAll(opened.descriptors[0].get(), bytes).ok()) return false;
+    Frame frame;
+    announce(frame);
+    Send(frame);
+    return !Await(Frame::kPublished).frame.published().has_refusal();
+  }
+
+  bool PublishWeights(const v1::BlobRef& blob) {
+    return Publish(kWeightsText, [&](Frame& frame) {
+      frame.mutable_artifact()->set_output_id(outputs_);
+      v1::Artifact& artifact = *frame.mutable_artifact()->mutable_artifact();
+      artifact.set_role("weights");
+      artifact.set_name("weights.safetensors");
+      *artifact.mutable_blob() = blob;
+    });
+  }
+
+  bool PublishCheckpoint() {
+    return Publish(kCheckpointText, [&](Frame& frame) {
+      frame.mutable_checkpoint()->set_output_id(outputs_);
+      frame.mutable_checkpoint()->set_step(5);
+      *frame.mutable_checkpoint()->mutable_blob() = RefOf(kCheckpointText);
+    });
+  }
+
+  int Succeed(const v1::BlobRef& weights) {
+    Frame frame;
+    v1::TrainReport& report = *frame.mutable_result()->mutable_report()->mutable_train();
+    report.set_steps(10);
+    report.set_resumed(resumed_);
+    *report.mutable_weights() = weights;
+    Send(frame);
+    return 0;
+  }
+
+  int Stopped() {
+    Frame frame;
+    frame.mutable_result()->set_stopped(true);
+    Send(frame);
+    return 0;
+  }
+
+  int Fail(v1::AttemptOutcome outcome, const std::string& message) {
+    Frame frame;
+    frame.mutable_result()->set_outcome(outcome);
+    frame.mutable_result()->mutable_error()->set_code(3);
+    frame.mutable_result()->mutable_error()->set_message(message);
+    Send(frame);
+    return 0;
+  }
+
+  int Finish() {
+    Progress(0.5);
+    Metric(0.25);
+    Frame log;
+    log.mutable_log()->set_level("info");
+    log.mutable_log()->set_text("a log frame");
+    Send(log);
+    std::cout << "a line on stdout" << std::endl;
+    if (!PublishWeights(RefOf(kWeightsText))) return 70;
+    return Succeed(RefOf(kWeightsText));
+  }
+
+  int Obey(FakeTask task) {
+    switch (task) {
+      case kSucceed:
+        return Finish();
+      case kCrash:
+        Progress(0.1);
+        Die();
+      case kCrashOnce:
+        if (start_.attempt() > 1) return Finish();
+        Progress(0.1);
+        Die();
+      case kNoHeartbeat:
+        Progress(0.1);
+        beating_ = false;
+        WaitForEver();
+      case kWaitForStop: {
+        Progress(0.1);
+        const auto asked = channel_.Receive();
+        if (!asked.ok()) return 64;
+        if (asked->frame.has_drain() && !PublishCheckpoint()) return 70;
+        return Stopped();
+      }
+      case kIgnoreStop:
+        signal(SIGTERM, SIG_IGN);
+        Progress(0.1);
+        WaitForEver();
+      case kCheckpointThenCrash:
+        return CheckpointThenCrash();
+      case kWrongDigest:
+        Progress(0.1);
+        return PublishWeights(RefOf("other bytes")) ? 70 : Fail(v1::ATTEMPT_USER_ERROR, "refused");
+      case kUserError:
+        return Fail(v1::ATTEMPT_USER_ERROR, "no such layer");
+      case kOutOfMemory:
+        return 71;
+      case kUnpublishedBlob:
+        return Succeed(RefOf("never published"));
+      case kNonFinite:
+        Metric(std::numeric_limits<double>::quiet_NaN());
+        return Finish();
+      case kGarbage:
+        WriteAll(3, std::string("\x03\0\0\0\xff\xff\xff", 7)).IgnoreError();
+        WaitForEver();
+      case kWrongReport: {
+        Frame frame;
+        frame.mutable_result()->mutable_report()->mutable_attack();
+        Send(frame);
+        return 0;
+      }
+    }
+    return 64;
+  }
+
+  int CheckpointThenCrash() {
+    for (const worker::v1::InputFile& input : start_.inputs()) {
+      if (input.input() != "resume") continue;
+      const auto view = FileView::Map(files_[static_cast<size_t>(input.fd_index())].get());
+      if (!view.ok() || (*view)->bytes() != kCheckpointText) return 65;
+      resumed_ = true;
+      return Finish();
+    }
+    Progress(0.1);
+    if (!PublishCheckpoint()) return 70;
+    Die();
+  }
+
+  int ValidateModel() {
+    const std::string& wish = start_.validate_model().display_name();
+    if (wish == kRejectModel) return Fail(v1::ATTEMPT_DATA_ERROR, "tensor conv.weight is missing");
+    if (wish == kHangModel) WaitForEver();
+    if (wish == kCrashModel) Die();
+    Frame frame;
+    v1::Model& model = *frame.mutable_result()->mutable_model();
+    model.set_num_classes(10);
+    model.mutable_input_shape()->set_channels(1);
+    model.mutable_input_shape()->set_height(28);
+    model.mutable_input_shape()->set_width(28);
+    model.add_layers()->set_name("last_conv");
+    model.set_parameter_count(100);
+    Send(frame);
+    return 0;
+  }
+
+  int ValidateDataset() {
+    Frame frame;
+    v1::Dataset& dataset = *frame.mutable_result()->mutable_dataset();
+    dataset.set_num_classes(10);
+    dataset.set_digest(Sha256Hex("data"));
+    v1::DataSplit& split = *dataset.add_splits();
+    split.set_name("test");
+    split.set_num_samples(100);
+    Send(frame);
+    return 0;
+  }
+
+  FrameChannel channel_;
+  worker::v1::Start start_;
+  std::vector<Descriptor> files_;
+  std::atomic<bool> beating_{true};
+  bool resumed_ = false;
+  int64_t outputs_ = 0;
+};
+
+void PrintCatalog() {
+  worker::v1::Catalog catalog;
+  catalog.set_build_id("fake");
+  catalog.set_libtorch_version("none");
+  v1::PluginFamily& models = *catalog.add_families();
+  models.set_name("model");
+  models.add_plugins()->set_name("mini_gap");
+  catalog.SerializeToOstream(&std::cout);
+}
+
+}  // namespace
+}  // namespace adamant::testing
+
+int main(int argc, char** argv) {
+  if (argc > 1 && std::string(argv[1]) == "--catalog") {
+    adamant::testing::PrintCatalog();
+    return 0;
+  }
+  signal(SIGPIPE, SIG_IGN);
+  const int code = adamant::testing::FakeWorker().Run();
+  std::cout.flush();
+  _exit(code);  // the heartbeat thread still runs
+}
