@@ -89,6 +89,10 @@ int ShowError(const std::string& action, const absl::Status& status, Session& se
   if (session.json()) {
     session.out() << Envelope(status, code, "");
   }
+  if (code == kExitInterrupted) {
+    session.Note("interrupted");
+    return code;
+  }
   session.err() << RenderError(action, status, session.server(), session.options().debug)
                 << std::flush;
   return code;

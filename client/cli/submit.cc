@@ -190,7 +190,7 @@ absl::StatusOr<int> SubmitJob(
     return kExitTimeout;
   }
   RETURN_IF_ERROR(ended.status());
-  const int code = FinishWithJob(session, *ended);
+  const int code = FinishWithJob(session, *ended, flags.watch);
   if (finished) RETURN_IF_ERROR(finished(session, *ended));
   return code;
 }

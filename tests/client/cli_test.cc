@@ -170,6 +170,13 @@ TEST_F(Cli, FailedJobsGiveExitCodeOne) {
   EXPECT_EQ(Run({"job", "get", "abcdefghijklmnopqrstuvwxyz"}), 0);
 }
 
+TEST_F(Cli, WaitWritesTheJobOnceInEveryJsonForm) {
+  for (const char* format : {"json", "jsonl"}) {
+    EXPECT_EQ(Run({"job", "wait", "abcdefghijklmnopqrstuvwxyz", "-o", format}), 0);
+    EXPECT_THAT(out_.str(), HasSubstr("\"state\":\"SUCCEEDED\"")) << format;
+  }
+}
+
 TEST_F(Cli, JobsAreFoundByAUniquePrefix) {
   for (const char* name : {"jobs/abcdefghijklmnopqrstuvwxyz", "jobs/abcdxxxxxxxxxxxxxxxxxxxxxx"}) {
     v1::Job job;

@@ -91,6 +91,16 @@ TEST(Watch, ResumesAfterABrokenStreamWithoutGapOrDuplicate) {
   EXPECT_THAT(server.jobs.from_seqs, ElementsAre(1, 2, 4));
 }
 
+TEST(Watch, LosesNothingWhenTheReplayBreaksAgain) {
+  FakeServer server;
+  server.jobs.watches = {{{Snapshot(0), Metric(1), Metric(2)}, kCut},
+                         {{Snapshot(5), Metric(3)}, kCut},
+                         {{Snapshot(5), Metric(4), Last(5)}, grpc::Status::OK}};
+  absl::Status status;
+  EXPECT_THAT(SeqsOf(*server.MakeClient(), 0, status), ElementsAre(1, 2, 3, 4, 5));
+  EXPECT_THAT(server.jobs.from_seqs, ElementsAre(0, 2, 3));
+}
+
 TEST(Watch, ResumesFromTheSnapshotWhenNoEventCameAfterIt) {
   FakeServer server;
   server.jobs.watches = {{{Snapshot(7)}, kCut}, {{Snapshot(8), Last(8)}, grpc::Status::OK}};

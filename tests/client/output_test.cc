@@ -36,6 +36,12 @@ TEST(Table, PadsTextToTheLeftAndNumbersToTheRight) {
             "  apgd_ce         -  1000\n");
 }
 
+TEST(Table, KeepsDatesAndEmptyColumnsToTheLeft) {
+  Table table({"STARTED", "PROGRESS"});
+  table.Add({"2026-01-02 03:04:05", "-"});
+  EXPECT_EQ(table.Render(), "STARTED              PROGRESS\n2026-01-02 03:04:05  -\n");
+}
+
 TEST(Table, MeasuresCharactersNotBytes) {
   Table table({"A", "B"});
   table.Add({"\xc3\xa9", "x"});
@@ -115,6 +121,20 @@ TEST(RenderError, SaysWhatFailedWhyAndWhatToDo) {
   EXPECT_THAT(RenderError("x", status, "host:1", true), HasSubstr("debug: name = pdg\n"));
 }
 
+TEST(RenderError, DoesNotRepeatViolationsThatTheMessageHolds) {
+  google::rpc::Status details;
+  google::rpc::BadRequest bad;
+  bad.add_field_violations()->set_field("seed");
+  bad.mutable_field_violations(0)->set_description("too large");
+  details.add_details()->PackFrom(bad);
+  const absl::Status one = FromGrpcStatus(
+      grpc::Status(grpc::INVALID_ARGUMENT, "seed: too large", details.SerializeAsString()));
+  EXPECT_EQ(RenderError("x", one, "host:1", false),
+            "error: cannot x\n"
+            "why:   seed: too large (INVALID_ARGUMENT)\n"
+            "do:    correct the request; --debug shows all details\n");
+}
+
 TEST(RenderError, SaysHowToReachAServerThatIsNotThere) {
   EXPECT_THAT(RenderError("list the jobs", FromServer(grpc::UNAVAILABLE), "host:1", false),
               HasSubstr("is adamantd running at host:1?"));
@@ -155,7 +175,7 @@ TEST(Report, OfAnAttackPutsTheVerdictBesideTheHeadline) {
             "\n"
             "Attacks (AFTER: robust against this one and all before it; ALONE: against this one)\n"
             "  #  ATTACK  THREAT      AFTER  ALONE  BROKEN   OF  FORWARDS  BACKWARDS  SECONDS\n"
-            "  0  pgd     linf 0.3  92.00 %      -      62  982    39 000     39 000       12\n"
+            "  0  pgd     linf 0.3  92.00 %  -          62  982    39 000     39 000       12\n"
             "\n"
             "Notes of attack 0\n"
             "  - step_size = 0.01\n");
