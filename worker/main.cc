@@ -14,8 +14,8 @@
 #include "absl/strings/str_cat.h"
 #include "common/sha256.h"
 #include "common/version.h"
+#include "common/worker_exit.h"
 #include "core/engine.h"
-#include "worker/exit_codes.h"
 #include "worker/job_context.h"
 #include "worker/server_link.h"
 

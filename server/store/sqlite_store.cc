@@ -176,10 +176,11 @@ absl::Status SqliteStore::CheckVersion() {
 absl::Status SqliteStore::Open(const std::string& path) {
   SqliteDatabase& database = session_.database;
   RETURN_IF_ERROR(database.Open(path));
+  RETURN_IF_ERROR(database.Execute("BEGIN IMMEDIATE"));
   RETURN_IF_ERROR(CheckVersion());
   RETURN_IF_ERROR(
       database.Execute("INSERT INTO meta(key, value) VALUES('epoch', 1) "
-                       "ON CONFLICT(key) DO UPDATE SET value = value + 1"));
+                       "ON CONFLICT(key) DO UPDATE SET value = value + 1; COMMIT"));
   session_.queue = std::make_unique<CommitQueue>(
       TransactionHooks{[this] { return session_.database.Execute("BEGIN IMMEDIATE"); },
                        [this] { return session_.database.Execute("COMMIT"); }, on_fatal_});
