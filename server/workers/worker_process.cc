@@ -58,7 +58,9 @@ void Fill(SpawnPlan& plan, int socket, int output) {
   posix_spawnattr_setsigmask(&plan.attributes, &signals);
   sigfillset(&signals);
   posix_spawnattr_setsigdefault(&plan.attributes, &signals);
-  posix_spawnattr_setflags(&plan.attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+  posix_spawnattr_setpgroup(&plan.attributes, 0);  // Ctrl-C is for the server alone: it drains
+  posix_spawnattr_setflags(&plan.attributes,
+                           POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
 }
 
 std::vector<std::string> Arguments(const WorkerCommand& command) {
