@@ -199,6 +199,8 @@ class LocalBlobStore::Upload : public BlobUpload {
 
 absl::StatusOr<std::unique_ptr<LocalBlobStore>> LocalBlobStore::Open(const std::string& folder) {
   auto store = std::unique_ptr<LocalBlobStore>(new LocalBlobStore());
+  if (mkdir(folder.c_str(), 0700) != 0 && errno != EEXIST)
+    return DiskStatus(errno, "cannot create the folder of the blob store");
   store->root_ = Descriptor(open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!store->root_.valid()) return ErrnoStatus(errno, "cannot open the folder of the blob store");
   ASSIGN_OR_RETURN(store->objects_, MakeFolder(store->root_, "objects"));
