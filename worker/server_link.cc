@@ -11,7 +11,7 @@
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "common/status_macros.h"
-#include "worker/exit_codes.h"
+#include "common/worker_exit.h"
 
 namespace adamant {
 namespace {

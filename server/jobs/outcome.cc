@@ -8,8 +8,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/status_macros.h"
+#include "common/worker_exit.h"
 #include "server/jobs/job.h"
-#include "server/workers/launch.h"
 
 namespace adamant {
 namespace {

@@ -15,6 +15,7 @@ namespace adamant {
 namespace {
 
 constexpr int64_t kMaxLayers = 10000;
+constexpr int kStartTries = 3;
 
 absl::Status OutOfMemory(int64_t limit) {
   return absl::InvalidArgumentError(
@@ -141,10 +142,17 @@ void Validation::RunDataset() {
   }).IgnoreError();
 }
 
+// A worker that does not start says nothing about the resource: try again before giving up.
+absl::StatusOr<ReadyWorker> Validation::TakeWorker() {
+  absl::StatusOr<ReadyWorker> worker = absl::CancelledError("the server stops");
+  for (int i = 0; i < kStartTries && !worker.ok() && !stopped_; ++i)
+    worker = services_.pool.TakeLimited(1, services_.options.validation_memory_bytes);
+  return worker;
+}
+
 absl::StatusOr<worker::v1::Result> Validation::AskWorker(absl::StatusOr<StartPackage> package) {
   if (!package.ok()) return package.status();
-  ASSIGN_OR_RETURN(ReadyWorker worker,
-                   services_.pool.TakeFresh(1, services_.options.validation_memory_bytes));
+  ASSIGN_OR_RETURN(ReadyWorker worker, TakeWorker());
   {
     absl::MutexLock lock(&mutex_);
     running_ = worker.process.get();

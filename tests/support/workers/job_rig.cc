@@ -14,7 +14,7 @@ constexpr absl::Duration kPatience = absl::Seconds(60);  // only a failing test 
 
 WorkerCommand FakeWorkerCommand() {
   const std::string programs = ADAMANT_TEST_PROGRAMS;
-  return {{programs + "/fake_launcher"}, programs + "/fake_worker", 1, 0};
+  return {{programs + "/fake_launcher"}, programs + "/fake_worker", 1};
 }
 
 JobRig::JobRig() {
