@@ -32,10 +32,11 @@ grpc::Status Client::WatchOnce(const std::string& job, WatchState& state,
     if (event.has_snapshot()) {
       state.cursor = std::max(state.cursor, event.snapshot().last_event_seq());
     }
-    // from_seq = 1 means "everything", so event 1 may come again; the terminal event always comes.
+    // from_seq = 1 means "everything", so event 1 may come again. The terminal event is sent again
+    // to whoever asks for what follows it.
     if (event.seq() > 0 && event.type() != v1::BOOKMARK && event.type() != v1::GOING_AWAY &&
         event.type() != v1::SNAPSHOT) {
-      if (event.seq() <= state.delivered) continue;
+      if (event.seq() <= state.delivered && !event.terminal()) continue;
       state.delivered = event.seq();
       state.cursor = std::max(state.cursor, event.seq());
     }

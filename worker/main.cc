@@ -96,13 +96,17 @@ int Serve() {
   hello.set_catalog_digest(Sha256Hex(catalog.SerializeAsString()));
   *hello.mutable_devices() = catalog.devices();
   hello.set_sandbox_level("none");
-  if (!link.SayHello(hello).ok()) return kExitProtocol;
+  link.SayHello(hello);
 
   ReceivedFrame start = link.WaitForStart();
   engine::Prepare(start.frame.start().threads());
   worker::v1::Frame last;
   worker::v1::Result& result = *last.mutable_result();
-  const absl::Status status = RunTask(link, start, result);
+  absl::Status status = RunTask(link, start, result);
+  if (result.ByteSizeLong() > FrameChannel::kMaxFrameBytes - 1024) {
+    result.clear_result();
+    status = absl::InternalError("the report is larger than 1 MiB");
+  }
   if (absl::IsCancelled(status)) {
     result.set_stopped(true);
   } else if (!status.ok()) {

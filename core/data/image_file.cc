@@ -217,7 +217,21 @@ PixelImage DropAlpha(const PngHeader& header, size_t stride, const std::vector<u
   return image;
 }
 
+// Width and height in the first chunk; libpng's own limits do not say what was too large.
+absl::Status PngCheckSize(absl::string_view bytes) {
+  constexpr size_t kWidth = 16;
+  constexpr size_t kHeight = 20;
+  if (bytes.size() < kHeight + 4) return Invalid("PNG", "truncated");
+  const auto big_endian = [&](size_t offset) {
+    int64_t value = 0;
+    for (size_t i = 0; i < 4; ++i) value = value << 8 | static_cast<uint8_t>(bytes[offset + i]);
+    return value;
+  };
+  return CheckSize(big_endian(kWidth), big_endian(kHeight));
+}
+
 absl::StatusOr<PixelImage> DecodePng(absl::string_view bytes) {
+  RETURN_IF_ERROR(PngCheckSize(bytes));
   PngSource source{bytes, {}, ""};
   png_structp png = png_create_read_struct(PNG_LIBPNG_VER_STRING, &source, PngFail, PngFail);
   png_infop info = png_create_info_struct(png);
@@ -228,11 +242,8 @@ absl::StatusOr<PixelImage> DecodePng(absl::string_view bytes) {
   absl::Status status;
   if (!PngReadHeader(png, info, source, header)) {
     status = Invalid("PNG", source.text);
-  } else {
-    status = CheckSize(header.width, header.height);
-    if (status.ok() && header.depth != 8) {
-      status = Invalid("PNG", absl::StrCat(header.depth, " bits per sample; only 8 are accepted"));
-    }
+  } else if (header.depth != 8) {
+    status = Invalid("PNG", absl::StrCat(header.depth, " bits per sample; only 8 are accepted"));
   }
   if (status.ok() && !PngPrepare(png, info, source, header, passes, stride)) {
     status = Invalid("PNG", source.text);

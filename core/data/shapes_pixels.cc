@@ -7,19 +7,12 @@
 #include <cstring>
 
 #include "core/base/rng.h"
+#include "core/data/font_pixels.h"
 
 namespace adamant {
 namespace {
 
 constexpr int kClasses = 10;
-
-// 5x7 digits, rows top to bottom, bit 4 = left column.
-constexpr uint8_t kFont[kClasses][7] = {
-    {0x0E, 0x11, 0x13, 0x15, 0x19, 0x11, 0x0E}, {0x04, 0x0C, 0x04, 0x04, 0x04, 0x04, 0x0E},
-    {0x0E, 0x11, 0x01, 0x06, 0x08, 0x10, 0x1F}, {0x1F, 0x02, 0x04, 0x02, 0x01, 0x11, 0x0E},
-    {0x02, 0x06, 0x0A, 0x12, 0x1F, 0x02, 0x02}, {0x1F, 0x10, 0x1E, 0x01, 0x01, 0x11, 0x0E},
-    {0x06, 0x08, 0x10, 0x1E, 0x11, 0x11, 0x0E}, {0x1F, 0x01, 0x02, 0x04, 0x08, 0x08, 0x08},
-    {0x0E, 0x11, 0x11, 0x0E, 0x11, 0x11, 0x0E}, {0x0E, 0x11, 0x11, 0x0F, 0x01, 0x02, 0x0C}};
 
 int Pick(uint32_t word, uint32_t n) { return static_cast<int>(uint64_t{word} * n >> 32); }
 
@@ -123,7 +116,9 @@ ShapeBox ShapePainter::PaintGlyph(uint32_t sample, uint32_t split, uint8_t* imag
   const int64_t intensity = 36045 + Scaled(header[9], 29491);
   for (int row = box.top; row < box.bottom; ++row) {
     for (int col = box.left; col < box.right; ++col) {
-      if ((kFont[label][(row - top) / scale] >> (4 - (col - left) / scale) & 1) == 0) continue;
+      const uint8_t bits =
+          Glyph(static_cast<char>('0' + label))[static_cast<size_t>((row - top) / scale)];
+      if ((bits >> (4 - (col - left) / scale) & 1) == 0) continue;
       const int p = row * kSide + col;
       mask[p] = 1;
       v[p] = static_cast<int>(intensity * (52429 + Scaled(foreground[p], 13107)) >> 16);
