@@ -48,7 +48,10 @@ TEST(ToGrpc, IsOkForOk) { EXPECT_TRUE(ToGrpc(absl::OkStatus()).ok()); }
 
 TEST(ToGrpc, ComesBackUnchangedThroughFromGrpc) {
   const absl::Status before = InvalidField("spec.epochs", "INVALID_SPEC", "is missing");
-  EXPECT_EQ(FromGrpc(ToGrpc(before)), before);
+  const absl::Status after = FromGrpc(ToGrpc(before));
+  EXPECT_EQ(after.code(), before.code());
+  EXPECT_EQ(after.message(), before.message());
+  EXPECT_EQ(ReasonOf(after), "INVALID_SPEC");
 }
 
 TEST(ToGrpc, HidesTheTextOfInternalErrors) {
@@ -70,6 +73,24 @@ TEST(ToGrpc, TellsWhenToRetryWhatIsTemporary) {
   EXPECT_TRUE(FindDetail(ToGrpc(DrainingStatus()), retry));
   EXPECT_GT(retry.retry_delay().seconds(), 0);
   EXPECT_FALSE(FindDetail(ToGrpc(absl::InvalidArgumentError("no")), retry));
+}
+
+TEST(ToGrpc, NamesTheResourceThatALowerLayerMissed) {
+  google::rpc::ResourceInfo resource;
+  ASSERT_TRUE(FindDetail(ToGrpc(WithReason(absl::NotFoundError("no model models/a"),
+                                           "MODEL_NOT_FOUND", {{"name", "models/a"}})),
+                         resource));
+  EXPECT_EQ(resource.resource_type(), "model");
+  EXPECT_EQ(resource.resource_name(), "models/a");
+}
+
+TEST(ToGrpc, CutsWhatAClientWrote) {
+  const std::string name(100000, 'x');
+  const grpc::Status status =
+      ToGrpc(WithReason(absl::NotFoundError("no job " + name), "JOB_NOT_FOUND", {{"name", name}}));
+  EXPECT_LT(status.error_message().size(), 1100u);
+  EXPECT_LE(status.error_details().size(), kMaxDetailBytes);
+  EXPECT_EQ(ReasonOf(FromGrpc(status)), "JOB_NOT_FOUND");
 }
 
 TEST(ToGrpc, KeepsDetailsBelowFourKibibytes) {

@@ -17,6 +17,7 @@
 #include "common/sha256.h"
 #include "server/api/api_server.h"
 #include "server/api/status.h"
+#include "server/telemetry/log.h"
 #include "tests/support/api/test_catalog.h"
 #include "tests/support/workers/job_rig.h"
 
@@ -26,6 +27,7 @@ namespace adamant::testing {
 class ApiRig {
  public:
   ApiRig() {
+    EXPECT_TRUE(SetUpLog("error", "text").ok());
     jobs.StartScheduler();
     parts_.emplace(ServiceParts{jobs.store(), jobs.blobs(), jobs.scheduler(), jobs.hub(), metrics,
                                 catalog, tokens_, calls_, disk_, streams_, timers_,
