@@ -2,7 +2,6 @@
 #include "core/engine.h"
 
 #include <malloc.h>
-#include <torch/torch.h>
 #include <unistd.h>
 
 #include <new>
@@ -14,6 +13,7 @@
 #include "common/status_macros.h"
 #include "core/analyses/analysis.h"
 #include "core/attacks/attack.h"
+#include "core/base/torch.h"
 #include "core/data/dataset.h"
 #include "core/explainers/explainer.h"
 #include "core/models/model_file.h"
@@ -114,6 +114,7 @@ absl::Status InspectDataset(const DataInput& input, v1::Dataset& dataset) {
   return Guard([&]() -> absl::Status {
     ASSIGN_OR_RETURN(const std::unique_ptr<Dataset> opened,
                      MakePlugin<Dataset>(input.reader, input.files));
+    RETURN_IF_ERROR(opened->CheckSamples());
     const DatasetInfo& info = opened->info();
     dataset.clear_splits();
     for (const auto& [name, size] : info.splits) {

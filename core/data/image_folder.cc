@@ -6,7 +6,6 @@
 // Images are decoded when they are first read.
 #include <jpeglib.h>
 #include <png.h>
-#include <torch/torch.h>
 
 #include <algorithm>
 #include <map>
@@ -17,6 +16,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_split.h"
 #include "common/status_macros.h"
+#include "core/base/torch.h"
 #include "core/data/preprocess.h"
 #include "core/data/records.h"
 #include "core/data/tar_file.h"

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // Every registered attack against the cases of attacks.md 7, with no attack-specific code.
 #include <gtest/gtest.h>
-#include <torch/torch.h>
 
 #include <algorithm>
 #include <cmath>
 
 #include "core/attacks/attack.h"
 #include "core/attacks/losses.h"
+#include "core/base/torch.h"
 #include "core/run/judge.h"
 #include "tests/support/torch/toy_models.h"
 

@@ -2,7 +2,6 @@
 #include "core/attacks/steps.h"
 
 #include <gtest/gtest.h>
-#include <torch/torch.h>
 
 #include <algorithm>
 #include <array>
@@ -11,6 +10,7 @@
 #include "core/attacks/apgd_schedule.h"
 #include "core/attacks/losses.h"
 #include "core/base/rng.h"
+#include "core/base/torch.h"
 
 namespace adamant {
 namespace {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <torch/torch.h>
 
 #include "common/sha256.h"
+#include "core/base/torch.h"
 #include "core/data/image_file.h"
 #include "tests/core/data/files.h"
 #include "tests/support/test_data.h"

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <torch/torch.h>
 
 #include <numeric>
 
 #include "common/sha256.h"
+#include "core/base/torch.h"
 #include "core/data/dataset.h"
 
 namespace adamant {

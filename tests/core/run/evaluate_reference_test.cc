@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The reference checkpoints give their reference numbers (checkpoints/index.json of the test data).
 #include <gtest/gtest.h>
-#include <torch/torch.h>
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
@@ -9,6 +8,7 @@
 
 #include "common/files.h"
 #include "core/attacks/steps.h"
+#include "core/base/torch.h"
 #include "core/run/evaluation.h"
 #include "core/run/judge.h"
 #include "tests/support/test_data.h"

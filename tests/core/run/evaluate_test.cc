@@ -3,9 +3,9 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <torch/torch.h>
 
 #include "core/base/statistics.h"
+#include "core/base/torch.h"
 #include "core/models/safetensors.h"
 #include "core/run/attack_report.h"
 #include "core/run/judge.h"

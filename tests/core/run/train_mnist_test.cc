@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Adversarial training on real digits: the first steps of the MNIST recipe.
 #include <gtest/gtest.h>
-#include <torch/torch.h>
 
 #include <cstdio>
 
+#include "core/base/torch.h"
 #include "core/run/train.h"
 #include "tests/support/test_data.h"
 #include "tests/support/torch/memory_run_context.h"

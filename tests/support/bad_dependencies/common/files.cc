@@ -1,3 +1,3 @@
 // SPDX-License-Identifier: Apache-2.0
 // Breaks rule 5.
-#include <torch/torch.h>
+#include "core/base/torch.h"
