@@ -2,6 +2,7 @@
 #include "core/engine.h"
 
 #include <malloc.h>
+#include <torch/version.h>
 #include <unistd.h>
 
 #include <new>
