@@ -12,7 +12,8 @@ namespace adamant {
 struct Client::WatchState {
   int64_t cursor;         // ask for the events after this one
   int64_t delivered = 0;  // seq of the last durable event that the callback saw
-  int64_t replayed = 0;   // events of the current stream
+  bool received = false;  // the current stream brought something
+  bool resumed = false;   // it is not the first stream
   bool terminal = false;
 };
 
@@ -26,16 +27,23 @@ grpc::Status Client::WatchOnce(const std::string& job, WatchState& state,
   const CancelToken::Scope scope(cancel, &context);
   const auto stream = jobs_->WatchJob(&context, request);
   v1::JobEvent event;
-  state.replayed = 0;
+  state.received = false;
   while (stream->Read(&event)) {
-    ++state.replayed;
+    state.received = true;
     if (event.has_snapshot()) {
-      state.cursor = std::max(state.cursor, event.snapshot().last_event_seq());
+      const int64_t last = event.snapshot().last_event_seq();
+      if (request.from_seq() == 0) {
+        state.cursor = last;  // what happened before is in the snapshot
+      } else if (state.resumed) {
+        Debug(absl::StrCat("reconnected, replayed ", std::max<int64_t>(0, last - state.delivered),
+                           " events"));
+      }
     }
-    // from_seq = 1 means "everything", so event 1 may come again; the terminal event always comes.
+    // from_seq = 1 means "everything", so event 1 may come again. The terminal event is sent again
+    // to whoever asks for what follows it.
     if (event.seq() > 0 && event.type() != v1::BOOKMARK && event.type() != v1::GOING_AWAY &&
         event.type() != v1::SNAPSHOT) {
-      if (event.seq() <= state.delivered) continue;
+      if (event.seq() <= state.delivered && !event.terminal()) continue;
       state.delivered = event.seq();
       state.cursor = std::max(state.cursor, event.seq());
     }
@@ -59,11 +67,8 @@ absl::Status Client::Watch(const std::string& job, int64_t from_seq,
                                               " before the job ended; what happened since event ",
                                               state.cursor, " is unknown"));
     }
-    if (state.replayed > 0) {
-      reconnect.Progress();
-      Debug(absl::StrCat("the stream delivered ", state.replayed, " events, the last is ",
-                         state.delivered));
-    }
+    if (state.received) reconnect.Progress();
+    state.resumed = true;
     if (absl::Status next = reconnect.Next(FromGrpcStatus(status)); !next.ok()) return next;
   }
 }

@@ -23,11 +23,11 @@ function(adamant_library name)
   target_include_directories(adamant_${name} PUBLIC ${CMAKE_SOURCE_DIR})
 endfunction()
 
-# LibTorch's headers cost 10 s a file: every target that sees them shares core's precompiled header, hence its flags.
+# LibTorch's headers cost several seconds a file: every target that sees them shares core's precompiled header, hence its flags.
 function(adamant_uses_torch target)
   target_compile_options(${target} PRIVATE -O1)
   if(target STREQUAL adamant_core)
-    target_precompile_headers(${target} PRIVATE <torch/torch.h>)
+    target_precompile_headers(${target} PRIVATE ${CMAKE_SOURCE_DIR}/core/base/torch.h)
   else()
     target_precompile_headers(${target} REUSE_FROM adamant_core)
   endif()

@@ -4,6 +4,7 @@
 
 #include <google/protobuf/stubs/common.h>
 #include <grpcpp/grpcpp.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -238,6 +239,7 @@ int Report(absl::string_view what, const absl::Status& status) {
 
 int RunDaemon(const v1::ServerConfig& config) {
   DrainSignals::Block();
+  umask(0077);  // files, folders and sockets are for this user only
   if (absl::Status status = SetUpLog(config.log_level(), config.log_format()); !status.ok()) {
     std::fprintf(stderr, "adamantd: %s\n", std::string(status.message()).c_str());
     return kExitConfiguration;

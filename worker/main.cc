@@ -14,8 +14,8 @@
 #include "absl/strings/str_cat.h"
 #include "common/sha256.h"
 #include "common/version.h"
+#include "common/worker_exit.h"
 #include "core/engine.h"
-#include "worker/exit_codes.h"
 #include "worker/job_context.h"
 #include "worker/server_link.h"
 
@@ -53,6 +53,18 @@ v1::AttemptOutcome OutcomeOf(const absl::Status& status) {
   }
 }
 
+// A specification too long for a frame comes as the input file "spec".
+absl::StatusOr<v1::JobSpec> SpecOf(const worker::v1::Start& start, const JobInputs& inputs) {
+  if (start.has_job()) return start.job();
+  const absl::StatusOr<DataInput> input = inputs.data("spec");
+  if (!input.ok() || input->files.empty()) return absl::InvalidArgumentError("there is no task");
+  const absl::string_view bytes = input->files[0].view->bytes();
+  v1::JobSpec spec;
+  if (!spec.ParseFromArray(bytes.data(), static_cast<int>(bytes.size())))
+    return absl::DataLossError("the specification cannot be parsed");
+  return spec;
+}
+
 absl::Status RunJob(const v1::JobSpec& spec, JobContext& context, v1::JobReport& report) {
   switch (spec.spec_case()) {
     case v1::JobSpec::kTrain:
@@ -84,7 +96,8 @@ absl::Status RunTask(ServerLink& link, ReceivedFrame& received, worker::v1::Resu
     absl::StatusOr<DataInput> data = inputs->data("data");
     return data.ok() ? engine::InspectDataset(*data, *result.mutable_dataset()) : data.status();
   }
-  return RunJob(start.job(), context, *result.mutable_report());
+  const absl::StatusOr<v1::JobSpec> spec = SpecOf(start, *inputs);
+  return spec.ok() ? RunJob(*spec, context, *result.mutable_report()) : spec.status();
 }
 
 int Serve() {
@@ -96,13 +109,17 @@ int Serve() {
   hello.set_catalog_digest(Sha256Hex(catalog.SerializeAsString()));
   *hello.mutable_devices() = catalog.devices();
   hello.set_sandbox_level("none");
-  if (!link.SayHello(hello).ok()) return kExitProtocol;
+  link.SayHello(hello);
 
   ReceivedFrame start = link.WaitForStart();
   engine::Prepare(start.frame.start().threads());
   worker::v1::Frame last;
   worker::v1::Result& result = *last.mutable_result();
-  const absl::Status status = RunTask(link, start, result);
+  absl::Status status = RunTask(link, start, result);
+  if (result.ByteSizeLong() > FrameChannel::kMaxFrameBytes - 1024) {
+    result.clear_result();
+    status = absl::InternalError("the report is larger than 1 MiB");
+  }
   if (absl::IsCancelled(status)) {
     result.set_stopped(true);
   } else if (!status.ok()) {

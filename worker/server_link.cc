@@ -11,7 +11,7 @@
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "common/status_macros.h"
-#include "worker/exit_codes.h"
+#include "common/worker_exit.h"
 
 namespace adamant {
 namespace {
@@ -19,6 +19,7 @@ namespace {
 using worker::v1::Frame;
 
 constexpr absl::Duration kHeartbeatInterval = absl::Seconds(1);
+constexpr int64_t kMaxUnacknowledged = 1024;  // frames
 
 int64_t ResidentBytes() {
   std::ifstream file("/proc/self/statm");
@@ -59,12 +60,11 @@ ServerLink::~ServerLink() {
   if (heartbeat_.joinable()) heartbeat_.join();
 }
 
-absl::Status ServerLink::SayHello(const worker::v1::Hello& hello) {
+void ServerLink::SayHello(const worker::v1::Hello& hello) {
   Frame frame;
   *frame.mutable_hello() = hello;
-  RETURN_IF_ERROR(channel_.Send(std::move(frame)));
+  Send(std::move(frame));
   heartbeat_ = std::thread([this] { SendHeartbeats(); });
-  return absl::OkStatus();
 }
 
 ReceivedFrame ServerLink::WaitForStart() {
@@ -75,6 +75,14 @@ ReceivedFrame ServerLink::WaitForStart() {
 }
 
 void ServerLink::Send(Frame frame) {
+  {
+    absl::MutexLock lock(&mutex_);
+    const auto window_open = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+      return sent_ - acknowledged_ < kMaxUnacknowledged || closing_;
+    };
+    mutex_.Await(absl::Condition(&window_open));
+    ++sent_;
+  }
   // A failure means that the server is gone; the reader sees it too and ends the process.
   if (!channel_.Send(std::move(frame)).ok()) stop_requested_ = true;
 }
@@ -133,6 +141,11 @@ void ServerLink::Deliver(ReceivedFrame received) {
     case Frame::kPublished:
       DeliverAnswer(frame.published().output_id(), frame.published().refusal(), Descriptor());
       break;
+    case Frame::kAck: {
+      absl::MutexLock lock(&mutex_);
+      acknowledged_ = frame.ack().stored_through();
+      break;
+    }
     case Frame::kCancel:
     case Frame::kDrain:
       stop_requested_ = true;

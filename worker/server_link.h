@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -26,10 +27,11 @@ class ServerLink {
   ~ServerLink();
 
   // Sends Hello and starts the heartbeat.
-  absl::Status SayHello(const worker::v1::Hello& hello);
+  void SayHello(const worker::v1::Hello& hello);
   // Blocks for the Start frame; the descriptors are those of start.inputs, by fd_index.
   ReceivedFrame WaitForStart();
 
+  // Blocks while too many frames are unacknowledged.
   void Send(worker::v1::Frame frame);
   // Asks for an output, writes `bytes`, announces it with `announce` (which gets the output id) and
   // waits until the server has published it. Returns the server's refusal.
@@ -57,6 +59,8 @@ class ServerLink {
 
   absl::Mutex mutex_;
   bool closing_ ABSL_GUARDED_BY(mutex_) = false;
+  int64_t sent_ ABSL_GUARDED_BY(mutex_) = 0;
+  int64_t acknowledged_ ABSL_GUARDED_BY(mutex_) = 0;
   std::unique_ptr<ReceivedFrame> start_ ABSL_GUARDED_BY(mutex_);
   std::map<int64_t, Answer> answers_ ABSL_GUARDED_BY(mutex_);
   int64_t next_output_ ABSL_GUARDED_BY(mutex_) = 1;

@@ -89,6 +89,10 @@ int ShowError(const std::string& action, const absl::Status& status, Session& se
   if (session.json()) {
     session.out() << Envelope(status, code, "");
   }
+  if (code == kExitInterrupted) {
+    session.Note("interrupted");
+    return code;
+  }
   session.err() << RenderError(action, status, session.server(), session.options().debug)
                 << std::flush;
   return code;
@@ -119,7 +123,7 @@ absl::StatusOr<int> Help(CLI::App& root, const std::vector<std::string>& topics,
     }
     app = app->get_subcommand(topic);
   }
-  session.out() << app->help();
+  session.out() << app->help(CommandPath(*app));
   return kExitOk;
 }
 
@@ -158,7 +162,6 @@ int RunCli(const std::vector<std::string>& arguments, Streams streams, Interrupt
   CLI::App root("Measures and improves the adversarial robustness of image classifiers.",
                 "adamant");
   root.fallthrough();
-  root.footer(kFooter);
   root.set_version_flag("--version", std::string("adamant ") + kVersion);
   AddGlobals(root, options);
   Commands commands;
@@ -166,10 +169,11 @@ int RunCli(const std::vector<std::string>& arguments, Streams streams, Interrupt
                     &AddPlugins, &AddServer, &AddHelp}) {
     (*add)(root, commands);
   }
+  root.footer(kFooter);  // after the commands, which would inherit it
   try {
     root.parse(std::vector<std::string>(arguments.rbegin(), arguments.rend()));
   } catch (const CLI::CallForHelp&) {
-    streams.out << Deepest(root).help();
+    streams.out << Deepest(root).help(CommandPath(Deepest(root)));
     return kExitOk;
   } catch (const CLI::CallForVersion& version) {
     streams.out << version.what() << "\n";
@@ -183,7 +187,7 @@ int RunCli(const std::vector<std::string>& arguments, Streams streams, Interrupt
   for (const Command& command : commands) {
     if (command.app == &reached) return RunCommand(command, session);
   }
-  streams.err << reached.help();  // a group without its verb
+  streams.err << reached.help(CommandPath(reached));  // a group without its verb
   return kExitUsage;
 }
 

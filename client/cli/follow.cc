@@ -77,9 +77,9 @@ absl::StatusOr<v1::Job> WaitForEnd(Session& session, const std::string& job,
   return ended;
 }
 
-int FinishWithJob(Session& session, const v1::Job& job) {
+int FinishWithJob(Session& session, const v1::Job& job, bool watched) {
   const int code = IsTerminal(job.state()) ? ExitCodeOf(job) : kExitOk;
-  if (session.format() == OutputFormat::kJsonLines) return code;  // the events are the output
+  if (watched && session.format() == OutputFormat::kJsonLines) return code;
   return session.Finish(job, JobText(job, session.format() == OutputFormat::kWide), job.name(),
                         code);
 }

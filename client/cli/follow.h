@@ -18,8 +18,9 @@ absl::StatusOr<v1::Job> WatchToEnd(Session& session, const std::string& job, int
 absl::StatusOr<v1::Job> WaitForEnd(Session& session, const std::string& job,
                                    absl::Duration timeout);
 
-// Writes the job to stdout as -o says; returns the exit code its state asks for.
-int FinishWithJob(Session& session, const v1::Job& job);
+// Writes the job to stdout as -o says; returns the exit code its state asks for. `watched`: its
+// events are on stdout already when the format is jsonl.
+int FinishWithJob(Session& session, const v1::Job& job, bool watched);
 
 // Downloads all artifacts of the job into `folder`, which is made when needed.
 absl::Status SaveArtifacts(Session& session, const v1::Job& job, const std::string& folder,

@@ -86,7 +86,7 @@ absl::StatusOr<int> Get(const std::string& text, const std::string& folder, bool
 absl::StatusOr<int> Watch(const std::string& text, int64_t from_seq, Session& session) {
   ASSIGN_OR_RETURN(const std::string name, ResolveJob(session, text));
   ASSIGN_OR_RETURN(const v1::Job job, WatchToEnd(session, name, from_seq));
-  return FinishWithJob(session, job);
+  return FinishWithJob(session, job, true);
 }
 
 absl::StatusOr<int> Wait(const std::string& text, double timeout_seconds, Session& session) {
@@ -99,7 +99,7 @@ absl::StatusOr<int> Wait(const std::string& text, double timeout_seconds, Sessio
     return kExitTimeout;
   }
   RETURN_IF_ERROR(job.status());
-  return FinishWithJob(session, *job);
+  return FinishWithJob(session, *job, false);
 }
 
 struct LogFlags {

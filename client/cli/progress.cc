@@ -91,7 +91,7 @@ void ProgressView::OnMetric(const v1::JobEvent& event) {
     if (!IsAccuracy(point.name())) continue;
     absl::StrAppend(&text, "  ", AccuracyName(point.name()), " ", PercentText(point.value()));
   }
-  if (const auto loss = metrics_.find("loss"); loss != metrics_.end()) {
+  if (const auto loss = metrics_.find("train_loss"); loss != metrics_.end()) {
     absl::StrAppend(&text, "  loss ", NumberText(loss->second));
   }
   Line(text);

@@ -3,6 +3,7 @@
 
 #include <map>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "client/cli/exit_code.h"
 #include "client/error.h"
@@ -75,10 +76,19 @@ std::string ErrorCodeText(const absl::Status& status) {
 std::string RenderError(absl::string_view action, const absl::Status& status,
                         absl::string_view server, bool debug) {
   const ClientError error = DecodeError(status);
-  std::string text = absl::StrCat("error: cannot ", action, "\n", "why:   ", status.message());
+  // The server's message repeats the violations, for clients that look at nothing else.
+  const bool repeated = !error.violations.empty() &&
+                        absl::StrContains(status.message(), error.violations.front().description);
+  std::string text = absl::StrCat("error: cannot ", action, "\n", "why:   ");
+  if (repeated && error.violations.size() > 1) {
+    absl::StrAppend(&text, error.violations.size(), " fields are refused");
+  } else {
+    absl::StrAppend(&text, status.message());
+  }
   if (!IsUsageError(status)) absl::StrAppend(&text, " (", ErrorCodeText(status), ")");
   text += '\n';
   for (const FieldViolation& violation : error.violations) {
+    if (repeated && error.violations.size() == 1) break;
     absl::StrAppend(&text, "       - ", violation.field, violation.field.empty() ? "" : ": ",
                     violation.description, "\n");
   }

@@ -63,11 +63,8 @@ void AddSubmitFlags(CLI::App& app, SubmitFlags& flags) {
       ->allow_extra_args(false)
       ->group(group);
   app.add_flag("--dry-run", flags.dry_run, "check on the server, submit nothing")->group(group);
-  auto* watch = app.add_flag("--watch", flags.watch, "show live progress until the job ends");
-  watch->group(group);
-  app.add_flag("--wait", flags.wait, "wait silently until the job ends")
-      ->excludes(watch)
-      ->group(group);
+  app.add_flag("--watch", flags.watch, "show live progress until the job ends")->group(group);
+  app.add_flag("--wait", flags.wait, "wait silently until the job ends")->group(group);
   app.add_option("--timeout", flags.timeout_seconds, "of --wait, in seconds; the job goes on")
       ->group(group);
   app.add_option("--request-id", flags.request_id, "UUID4; the same id submits only once")
@@ -171,6 +168,7 @@ absl::Status LoadSpecFile(const SubmitFlags& flags, google::protobuf::Message& s
 absl::StatusOr<int> SubmitJob(
     Session& session, const SubmitFlags& flags, google::protobuf::Message& spec, v1::JobSpec& job,
     const std::function<absl::Status(Session&, const v1::Job&)>& finished) {
+  if (flags.watch && flags.wait) return UsageError("--watch and --wait exclude each other");
   RETURN_IF_ERROR(ApplySettings(flags.settings, spec));
   ASSIGN_OR_RETURN(const v1::SubmitOptions options, Options(flags));
   ASSIGN_OR_RETURN(Client * client, session.client());
@@ -192,7 +190,7 @@ absl::StatusOr<int> SubmitJob(
     return kExitTimeout;
   }
   RETURN_IF_ERROR(ended.status());
-  const int code = FinishWithJob(session, *ended);
+  const int code = FinishWithJob(session, *ended, flags.watch);
   if (finished) RETURN_IF_ERROR(finished(session, *ended));
   return code;
 }

@@ -4,16 +4,17 @@
 #include <algorithm>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 
 namespace adamant {
 namespace {
 
-// A cell that looks like a quantity: 12, 93.20 %, 1.5 s, -.
+// A cell that looks like a quantity: 12, 93.20 %, 1.5 s; no date, no name.
 bool IsQuantity(const std::string& cell) {
-  if (cell == "-") return true;
   const size_t first = cell.find_first_not_of("+-");
   if (first == std::string::npos || !absl::ascii_isdigit(cell[first])) return false;
+  if (absl::StrContains(cell.substr(first), '-') && absl::StrContains(cell, ':')) return false;
   return std::count_if(cell.begin(), cell.end(), absl::ascii_isalpha) <= 3;
 }
 
@@ -30,18 +31,22 @@ size_t DisplayWidth(const std::string& text) {
 
 std::string Table::Render(const std::string& indent) const {
   std::vector<size_t> widths(header_.size());
-  std::vector<bool> right(header_.size(), !rows_.empty());
+  std::vector<bool> text_column(header_.size());
+  std::vector<bool> right(header_.size());
   for (size_t i = 0; i < header_.size(); ++i) {
     widths[i] = DisplayWidth(header_[i]);
     for (const auto& row : rows_) {
       widths[i] = std::max(widths[i], DisplayWidth(row[i]));
-      right[i] = right[i] && IsQuantity(row[i]);
+      right[i] = right[i] || IsQuantity(row[i]);
+      text_column[i] = text_column[i] || (row[i] != "-" && !IsQuantity(row[i]));
     }
   }
   std::string text;
   const auto append = [&](const std::vector<std::string>& row) {
     std::string line = indent;
-    for (size_t i = 0; i < header_.size(); ++i) AppendCell(line, row[i], widths[i], right[i]);
+    for (size_t i = 0; i < header_.size(); ++i) {
+      AppendCell(line, row[i], widths[i], right[i] && !text_column[i]);
+    }
     absl::StrAppend(&text, absl::StripTrailingAsciiWhitespace(line), "\n");
   };
   append(header_);

@@ -9,13 +9,12 @@
 //
 // Differs from the reference: every iterate is claimed and verified, a broken sample leaves at
 // once, and the last gradient is not computed.
-#include <torch/torch.h>
-
 #include <algorithm>
 #include <utility>
 
 #include "core/attacks/apgd_schedule.h"
 #include "core/attacks/search.h"
+#include "core/base/torch.h"
 
 namespace adamant {
 namespace {

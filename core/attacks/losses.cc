@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/attacks/losses.h"
 
-#include <torch/torch.h>
-
 #include <limits>
 #include <stdexcept>
 
 #include "absl/strings/str_cat.h"
+#include "core/base/torch.h"
 
 namespace adamant {
 namespace {

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/attacks/search.h"
 
-#include <torch/torch.h>
-
 #include <algorithm>
 #include <limits>
 #include <stdexcept>
@@ -12,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "core/base/rng.h"
+#include "core/base/torch.h"
 
 namespace adamant {
 namespace {

@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/attacks/steps.h"
 
-#include <torch/torch.h>
-
 #include <algorithm>
 #include <cmath>
 #include <stdexcept>
 #include <vector>
 
 #include "core/base/rng.h"
+#include "core/base/torch.h"
 
 namespace adamant {
 namespace {

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/attacks/victim.h"
 
-#include <torch/torch.h>
-
 #include <algorithm>
 #include <limits>
+
+#include "core/base/torch.h"
 
 namespace adamant {
 namespace {

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/data/dataset.h"
 
+#include <algorithm>
 #include <numeric>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "common/status_macros.h"
 
 namespace adamant {
 
@@ -16,6 +18,18 @@ absl::StatusOr<int64_t> Dataset::SplitSize(const std::string& split) const {
   }
   return absl::NotFoundError(absl::StrCat("unknown split \"", split,
                                           "\"; this data set has: ", absl::StrJoin(known, ", ")));
+}
+
+absl::Status Dataset::CheckSamples() const {
+  constexpr int64_t kChunk = 64;
+  for (const auto& [split, size] : info().splits) {
+    for (int64_t begin = 0; begin < size; begin += kChunk) {
+      std::vector<int64_t> ids(static_cast<size_t>(std::min(kChunk, size - begin)));
+      std::iota(ids.begin(), ids.end(), begin);
+      RETURN_IF_ERROR(Read(split, ids).status());
+    }
+  }
+  return absl::OkStatus();
 }
 
 std::optional<at::Tensor> Dataset::Masks(const std::string& /*split*/,

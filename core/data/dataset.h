@@ -76,6 +76,9 @@ class Dataset {
   virtual absl::StatusOr<Batch> Read(const std::string& split,
                                      absl::Span<const int64_t> ids) const = 0;
 
+  // Reads every sample once and returns the first error: what a registration checks beyond opening.
+  absl::Status CheckSamples() const;
+
   // Region of each sample's object: bool [N,H,W]; nullopt when the data has none.
   virtual std::optional<at::Tensor> Masks(const std::string& split,
                                           absl::Span<const int64_t> ids) const;

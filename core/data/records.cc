@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/data/records.h"
 
-#include <torch/torch.h>
-
 #include <algorithm>
 #include <cstring>
 
 #include "common/sha256.h"
 #include "common/status_macros.h"
+#include "core/base/torch.h"
 
 namespace adamant {
 namespace {

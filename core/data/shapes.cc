@@ -3,11 +3,10 @@
 // coloured shapes (`geo32`). Each class also carries a faint texture, a deliberately non-robust
 // feature: standard training learns it, and an attack of epsilon 0.06 removes it. Sample i has
 // label i mod 10. Needs no files.
-#include <torch/torch.h>
-
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "common/sha256.h"
+#include "core/base/torch.h"
 #include "core/data/dataset.h"
 #include "core/data/shapes_pixels.h"
 

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/explainers/colour_map.h"
 
-#include <torch/torch.h>
-
 #include <cstdint>
 
 #include "common/nearest.h"
+#include "core/base/torch.h"
 
 namespace adamant {
 namespace {

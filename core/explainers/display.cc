@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/explainers/display.h"
 
-#include <torch/torch.h>
+#include "core/base/torch.h"
 
 namespace adamant {
 namespace {

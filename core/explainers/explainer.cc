@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/explainers/explainer.h"
 
-#include <torch/torch.h>
-
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
+#include "core/base/torch.h"
 #include "core/explainers/display.h"
 
 namespace adamant {

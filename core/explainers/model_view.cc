@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/explainers/model_view.h"
 
-#include <torch/torch.h>
-
 #include <algorithm>
 #include <map>
 #include <stdexcept>
 
 #include "absl/strings/str_cat.h"
+#include "core/base/torch.h"
 #include "core/models/activation_map.h"
 
 namespace adamant {

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/explainers/picture.h"
 
-#include <torch/torch.h>
-
 #include <algorithm>
 
+#include "core/base/torch.h"
 #include "core/data/font_pixels.h"
 
 namespace adamant {

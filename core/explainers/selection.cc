@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/explainers/selection.h"
 
-#include <torch/torch.h>
-
 #include <algorithm>
 #include <limits>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "common/nearest.h"
+#include "core/base/torch.h"
 
 namespace adamant {
 namespace {

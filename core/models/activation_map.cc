@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/models/activation_map.h"
 
-#include <torch/torch.h>
-
 #include <stdexcept>
 
 #include "absl/strings/str_cat.h"
+#include "core/base/torch.h"
 
 namespace adamant {
 

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/models/layers.h"
 
-#include <torch/torch.h>
-
 #include <cmath>
 
 #include "absl/strings/str_cat.h"
 #include "core/base/rng.h"
+#include "core/base/torch.h"
 
 namespace adamant {
 namespace {

@@ -2,7 +2,6 @@
 #include "core/models/model_file.h"
 
 #include <google/protobuf/util/json_util.h>
-#include <torch/torch.h>
 
 #include <charconv>
 #include <stdexcept>
@@ -14,6 +13,7 @@
 #include "absl/strings/str_split.h"
 #include "common/sha256.h"
 #include "common/status_macros.h"
+#include "core/base/torch.h"
 #include "core/models/safetensors.h"
 #include "core/models/safetensors_header.h"
 #include "core/models/torchscript.h"

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/run/attack_artifacts.h"
 
-#include <torch/torch.h>
-
 #include <algorithm>
 #include <utility>
 
@@ -12,6 +10,7 @@
 #include "absl/time/time.h"
 #include "common/status_macros.h"
 #include "common/version.h"
+#include "core/base/torch.h"
 #include "core/models/safetensors.h"
 
 namespace adamant {

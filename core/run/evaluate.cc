@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/run/evaluate.h"
 
-#include <torch/torch.h>
-
 #include <algorithm>
 #include <chrono>
 #include <map>
@@ -12,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/status_macros.h"
 #include "core/analyses/analysis.h"
+#include "core/base/torch.h"
 #include "core/run/attack_artifacts.h"
 #include "core/run/attack_report.h"
 #include "core/run/inputs.h"

@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/run/explain.h"
 
-#include <torch/torch.h>
-
 #include <chrono>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "common/status_macros.h"
+#include "core/base/torch.h"
 #include "core/run/explain_artifacts.h"
 #include "core/run/fingerprint.h"
 

@@ -2,7 +2,6 @@
 #include "core/run/explain_artifacts.h"
 
 #include <google/protobuf/util/json_util.h>
-#include <torch/torch.h>
 
 #include <charconv>
 #include <map>
@@ -11,6 +10,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
 #include "common/version.h"
+#include "core/base/torch.h"
 #include "core/models/safetensors.h"
 
 namespace adamant {

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <torch/torch.h>
-
 #include <algorithm>
 #include <set>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "core/base/torch.h"
 #include "core/data/preprocess.h"
 #include "core/explainers/colour_map.h"
 #include "core/explainers/picture.h"

@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/run/explain_samples.h"
 
-#include <torch/torch.h>
-
 #include <cstring>
 
 #include "absl/strings/str_cat.h"
 #include "common/sha256.h"
 #include "common/status_macros.h"
+#include "core/base/torch.h"
 #include "core/data/image_file.h"
 #include "core/data/preprocess.h"
 #include "core/run/inputs.h"

@@ -6,7 +6,6 @@
 #include <grpcpp/health_check_service_interface.h>
 #include <grpcpp/resource_quota.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <chrono>
 #include <thread>
@@ -100,9 +99,7 @@ absl::StatusOr<std::unique_ptr<ApiServer>> ApiServer::Start(ServiceParts& parts,
   std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>> creators;
   creators.push_back(std::make_unique<CallLogFactory>(parts.metrics));
   builder.experimental().SetInterceptorCreators(std::move(creators));
-  const mode_t mask = umask(0177);  // Unix sockets are for this user only
   impl->server = builder.BuildAndStart();
-  umask(mask);
   for (size_t i = 0; i < options.listen.size(); ++i) {
     if (impl->server == nullptr || ports[i] == 0) {
       return WithReason(
@@ -112,6 +109,7 @@ absl::StatusOr<std::unique_ptr<ApiServer>> ApiServer::Start(ServiceParts& parts,
           "ADDRESS_IN_USE", {{"address", options.listen[i]}});
     }
     const std::string& address = options.listen[i];
+    if (absl::StartsWith(address, "unix:")) chmod(address.c_str() + 5, 0600);
     impl->addresses.push_back(
         absl::StartsWith(address, "unix:")
             ? address

@@ -10,7 +10,7 @@ constexpr int kMaxAttacks = 64;
 constexpr int kMaxBatch = 65536;
 constexpr int kMaxImages = 64;
 constexpr size_t kMaxInlineBytes = 1 << 20;
-constexpr int kMaxExplainers = 32;
+constexpr int kMaxExplainers = 16;
 constexpr int kMaxSide = 4096;
 
 }  // namespace
@@ -25,9 +25,8 @@ void SpecChecker::CheckAttack(v1::AttackSpec& spec) {
     Bad("spec.attacks", absl::StrCat("has more than ", kMaxAttacks));
   for (int i = 0; i < spec.attacks_size(); ++i)
     CheckEntry(absl::StrCat("spec.attacks[", i, "]"), *spec.mutable_attacks(i));
-  if (spec.mode() == v1::MIN_NORM || spec.mode() == v1::CRAFT)
-    NotServed("spec.mode", "another mode than EVALUATE");
-  spec.set_mode(v1::EVALUATE);
+  if (spec.mode() == v1::MIN_NORM) NotServed("spec.mode", "mode MIN_NORM");
+  if (spec.mode() == v1::ATTACK_MODE_UNSPECIFIED) spec.set_mode(v1::EVALUATE);
   if (!spec.has_cascade()) spec.set_cascade(true);
   if (spec.depth().empty()) spec.set_depth("quick");
   if (spec.depth() == "full")
@@ -39,13 +38,11 @@ void SpecChecker::CheckAttack(v1::AttackSpec& spec) {
   if (spec.decision_draws() == 0) spec.set_decision_draws(20);
   Range("spec.decision_draws", spec.decision_draws(), 1, 10000);
   if (spec.has_declared_clean_accuracy())
-    Range("spec.declared_clean_accuracy", spec.declared_clean_accuracy(), 0, 1);
+    NotServed("spec.declared_clean_accuracy", "the validity report");
   if (spec.has_declared_certified_accuracy())
-    Range("spec.declared_certified_accuracy", spec.declared_certified_accuracy(), 0, 1);
+    NotServed("spec.declared_certified_accuracy", "the validity report");
   CheckAnalyses("spec.analyses", *spec.mutable_analyses());
-  if (spec.stop().seconds() < 0 || spec.stop().queries() < 0)
-    Bad("spec.stop", "seconds and queries must not be negative");
-  Range("spec.stop.robust_accuracy", spec.stop().robust_accuracy(), 0, 1);
+  if (spec.has_stop()) NotServed("spec.stop", "stopping early");
   Range("spec.batch_size", spec.batch_size(), 0, kMaxBatch);
   Range("spec.compute_batch", spec.compute_batch(), 0, kMaxBatch);
   if (!spec.has_confidence_level()) spec.set_confidence_level(0.95);
@@ -97,7 +94,7 @@ void SpecChecker::CheckExplain(v1::ExplainSpec& spec) {
     CheckAttackChoice("spec.attack.", *spec.mutable_attack()->mutable_attack(),
                       *spec.mutable_attack()->mutable_threat(), /*inner=*/false);
   }
-  CheckAnalyses("spec.analyses", *spec.mutable_analyses());
+  if (!spec.analyses().empty()) NotServed("spec.analyses", "an analysis in an ExplainJob");
   CheckExplainOutputs(spec);
   CheckExplainLooks(spec);
   if (spec.max_pictures() == 0) spec.set_max_pictures(32);
@@ -140,7 +137,8 @@ void SpecChecker::CheckImages(const v1::ExplainSpec& spec) {
 }
 
 void SpecChecker::CheckExplainTarget(v1::ExplainSpec& spec) {
-  if (spec.target() == v1::TARGET_POLICY_UNSPECIFIED) spec.set_target(v1::PREDICTED);
+  if (spec.target() == v1::TARGET_POLICY_UNSPECIFIED)
+    spec.set_target(spec.has_class_index() ? v1::GIVEN : v1::PREDICTED);
   if ((spec.target() == v1::GIVEN) != spec.has_class_index())
     Bad("spec.class_index", "belongs to target GIVEN: set both or none");
   if (spec.class_index() < 0) Bad("spec.class_index", "must not be negative");
@@ -167,6 +165,8 @@ void SpecChecker::CheckExplainOutputs(v1::ExplainSpec& spec) {
       Bad(field, "is unknown");
     } else if (spec.outputs(i) == v1::TOP_CLASSES || spec.outputs(i) == v1::LAYERS) {
       Bad(field, "belongs to the interactive Explain");
+    } else if (spec.outputs(i) == v1::REPORT) {
+      NotServed(field, "REPORT");
     }
   }
 }

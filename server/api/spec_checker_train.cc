@@ -55,7 +55,7 @@ void SpecChecker::CheckTrain(v1::TrainSpec& spec) {
   if (spec.precision() != v1::PRECISION_UNSPECIFIED && spec.precision() != v1::FP32)
     NotServed("spec.precision", "training in another precision than FP32");
   spec.set_precision(v1::FP32);
-  if (!(spec.ema_decay() >= 0 && spec.ema_decay() < 1)) Bad("spec.ema_decay", "must be in [0, 1)");
+  if (spec.ema_decay() != 0) NotServed("spec.ema_decay", "averaging weights");
   if (!(spec.max_grad_norm() >= 0)) Bad("spec.max_grad_norm", "must not be negative; 0 = off");
   Range("spec.label_smoothing", spec.label_smoothing(), 0, 0.5);
   Range("spec.ramp_frac", spec.ramp_frac(), 0, 1);
@@ -134,15 +134,23 @@ void SpecChecker::CheckSchedule(v1::TrainSpec& spec) {
   v1::Schedule& schedule = *spec.mutable_schedule();
   if (schedule.kind() == v1::Schedule::KIND_UNSPECIFIED) schedule.set_kind(v1::Schedule::CONSTANT);
   if (!v1::Schedule::Kind_IsValid(schedule.kind())) Bad("spec.schedule.kind", "is unknown");
-  const bool has_gamma =
-      schedule.kind() == v1::Schedule::STEP || schedule.kind() == v1::Schedule::EXPONENTIAL;
-  if (has_gamma && !schedule.has_gamma()) schedule.set_gamma(0.1);
+  const auto only_for = [this](const char* field, bool wrong, const char* kinds) {
+    if (wrong) Bad(absl::StrCat("spec.schedule.", field), absl::StrCat("is for ", kinds, " only"));
+  };
+  const auto kind = schedule.kind();
+  const bool decays = kind == v1::Schedule::STEP || kind == v1::Schedule::EXPONENTIAL;
+  only_for("gamma", schedule.has_gamma() && !decays, "STEP and EXPONENTIAL");
+  only_for("milestones", !schedule.milestones().empty() && kind != v1::Schedule::STEP, "STEP");
+  only_for("peak", schedule.has_peak() && kind != v1::Schedule::CYCLIC, "CYCLIC");
+  only_for("every", schedule.every() != 0 && kind != v1::Schedule::EXPONENTIAL, "EXPONENTIAL");
+  only_for("min_lr", schedule.min_lr() != 0 && kind != v1::Schedule::COSINE, "COSINE");
+  if (decays && !schedule.has_gamma()) schedule.set_gamma(0.1);
   if (schedule.has_gamma() && !(schedule.gamma() > 0 && schedule.gamma() <= 1))
     Bad("spec.schedule.gamma", "must be in (0, 1]");
-  if (schedule.kind() == v1::Schedule::CYCLIC && !schedule.has_peak()) schedule.set_peak(0.5);
+  if (kind == v1::Schedule::CYCLIC && !schedule.has_peak()) schedule.set_peak(0.5);
   if (schedule.has_peak() && !(schedule.peak() > 0 && schedule.peak() < 1))
     Bad("spec.schedule.peak", "must be in (0, 1)");
-  if (schedule.kind() == v1::Schedule::EXPONENTIAL && schedule.every() == 0) schedule.set_every(1);
+  if (kind == v1::Schedule::EXPONENTIAL && schedule.every() == 0) schedule.set_every(1);
   if (schedule.every() < 0) Bad("spec.schedule.every", "must be at least 1");
   if (schedule.kind() == v1::Schedule::STEP && schedule.milestones().empty())
     Bad("spec.schedule.milestones", "is missing: STEP needs at least one");
@@ -199,6 +207,7 @@ void SpecChecker::CheckCheckpointPolicy(v1::TrainSpec& spec) {
   if (policy.every_seconds() == 0) policy.set_every_seconds(300);
   if (policy.keep_latest() == 0) policy.set_keep_latest(2);
   if (policy.keep_best() == 0) policy.set_keep_best(1);
+  if (policy.keep_best() > 1) NotServed("spec.checkpoint.keep_best", "keeping more than 1");
   const std::string& metric = policy.metric();
   if (!metric.empty() && metric != "robust_accuracy" && metric != "clean_accuracy")
     Bad("spec.checkpoint.metric", "must be robust_accuracy or clean_accuracy");

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "google/rpc/error_details.pb.h"
 
@@ -11,6 +12,9 @@ namespace {
 
 constexpr size_t kMaxMessageBytes = 1024;
 constexpr size_t kMaxDescriptionBytes = 512;
+constexpr size_t kMaxNameBytes = 200;
+constexpr char kErrorInfoUrl[] = "type.googleapis.com/google.rpc.ErrorInfo";
+constexpr char kResourceInfoUrl[] = "type.googleapis.com/google.rpc.ResourceInfo";
 constexpr char kRetryInfoUrl[] = "type.googleapis.com/google.rpc.RetryInfo";
 constexpr absl::Duration kRetryDelay = absl::Seconds(5);
 
@@ -56,6 +60,36 @@ std::string Cut(absl::string_view text, size_t limit) {
   return absl::StrCat(text.substr(0, end), "...");
 }
 
+// The singular of a resource name's collection: "model" for `models/net`.
+std::string ResourceType(absl::string_view name) {
+  for (const absl::string_view type : {"job", "model", "dataset", "blob"}) {
+    if (absl::StartsWith(name, absl::StrCat(type, "s/"))) return std::string(type);
+  }
+  return "resource";
+}
+
+// What a client wrote may be long: cuts it, and names the resource of a NOT_FOUND or
+// ALREADY_EXISTS, which layers below state as metadata only.
+absl::Status Complete(absl::Status status) {
+  google::rpc::ErrorInfo info;
+  const absl::optional<absl::Cord> payload = status.GetPayload(kErrorInfoUrl);
+  if (!payload.has_value() || !info.ParseFromString(std::string(*payload))) return status;
+  google::rpc::ResourceInfo resource;
+  for (auto& [key, value] : *info.mutable_metadata()) {
+    value = Cut(value, kMaxNameBytes);
+    if (key == "name" || key == "job" || key == "blob") resource.set_resource_name(value);
+  }
+  status = WithDetail(std::move(status), info);
+  const bool about_resource = status.code() == absl::StatusCode::kNotFound ||
+                              status.code() == absl::StatusCode::kAlreadyExists;
+  if (!about_resource || resource.resource_name().empty() ||
+      status.GetPayload(kResourceInfoUrl).has_value()) {
+    return status;
+  }
+  resource.set_resource_type(ResourceType(resource.resource_name()));
+  return WithDetail(std::move(status), resource);
+}
+
 // Drops violations from the end of a BadRequest until the details fit.
 void FitDetails(google::rpc::Status& message) {
   for (google::protobuf::Any& detail : *message.mutable_details()) {
@@ -79,6 +113,7 @@ grpc::Status ToGrpc(const absl::Status& status) {
     if (secret) full = absl::InternalError("internal error; the server's log tells more");
     full = WithReason(full, GeneralReason(full.code()));
   }
+  full = Complete(std::move(full));
   if (IsTemporary(full.code()) && !full.GetPayload(kRetryInfoUrl).has_value())
     full = WithRetryAfter(std::move(full), kRetryDelay);
   google::rpc::Status message = ToRpcStatus(full);
@@ -125,7 +160,7 @@ absl::Status InvalidField(absl::string_view field, absl::string_view reason,
 }
 
 absl::Status ResourceNotFound(absl::string_view type, absl::string_view name) {
-  const std::string shown = Cut(name, 200);
+  const std::string shown = Cut(name, kMaxNameBytes);
   google::rpc::ResourceInfo resource;
   resource.set_resource_type(std::string(type));
   resource.set_resource_name(shown);
@@ -141,7 +176,7 @@ absl::Status ResourceExists(absl::string_view type, absl::string_view name,
                             absl::string_view reason, absl::string_view message) {
   google::rpc::ResourceInfo resource;
   resource.set_resource_type(std::string(type));
-  resource.set_resource_name(Cut(name, 200));
+  resource.set_resource_name(Cut(name, kMaxNameBytes));
   absl::Status status =
       WithReason(absl::AlreadyExistsError(message), reason, {{"name", resource.resource_name()}});
   return WithDetail(std::move(status), resource);
@@ -154,12 +189,12 @@ absl::Status Precondition(absl::string_view reason, absl::string_view type,
     if (failure.violations_size() == kMaxViolations) break;
     auto& violation = *failure.add_violations();
     violation.set_type(std::string(type));
-    violation.set_subject(Cut(subject, 200));
+    violation.set_subject(Cut(subject, kMaxNameBytes));
     violation.set_description(Cut(message, kMaxDescriptionBytes));
   }
   absl::Status status = absl::FailedPreconditionError(message);
   if (!subjects.empty()) {
-    status = WithReason(status, reason, {{"subject", Cut(subjects.front(), 200)}});
+    status = WithReason(status, reason, {{"subject", Cut(subjects.front(), kMaxNameBytes)}});
   } else {
     status = WithReason(status, reason);
   }

@@ -51,6 +51,10 @@ class WatchStream : public grpc::ServerWriteReactor<v1::JobEvent>,
     if (!uid.ok()) return EndWith(uid.status());
     if (request_.from_seq() < 0)
       return EndWith(InvalidField("from_seq", "BAD_SEQ", "must not be negative"));
+    if (types_.count(v1::LOG) > 0) {
+      return EndWith(InvalidField("types", "INVALID_SPEC",
+                                  "LOG is not served by this release; follow ReadLog"));
+    }
     uid_ = *std::move(uid);
     subscription_ = parts_.hub.Subscribe(uid_, [weak = weak_from_this(), this] {
       if (auto alive = weak.lock()) Wake(alive);

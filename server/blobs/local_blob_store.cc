@@ -1,11 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "server/blobs/local_blob_store.h"
 
-#include <dirent.h>
 #include <fcntl.h>
-#include <linux/openat2.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -20,93 +17,24 @@
 #include "common/error_reason.h"
 #include "common/sha256.h"
 #include "common/status_macros.h"
+#include "server/blobs/blob_files.h"
 #include "server/blobs/blob_name.h"
 
 namespace adamant {
 namespace {
 
-constexpr int64_t kCopyBytes = 1 << 20;
 constexpr int64_t kSyncBytes = int64_t{64} << 20;
 constexpr int64_t kStagingSeconds = 24 * 3600;
 constexpr char kCopyPrefix[] = "copy-";
 constexpr char kUploadPrefix[] = "upload-";
-
-absl::Status DiskStatus(int error, absl::string_view what) {
-  if (error == ENOSPC || error == EDQUOT) {
-    return WithReason(absl::ResourceExhaustedError(
-                          absl::StrCat(what, ": the disk is full; free space, then try again")),
-                      "STORAGE_FULL");
-  }
-  return ErrnoStatus(error, what);
-}
 
 absl::Status NotFound(const v1::BlobRef& blob) {
   return WithReason(absl::NotFoundError(absl::StrCat(BlobName(blob), " is not stored")),
                     "BLOB_NOT_FOUND", {{"blob", BlobName(blob)}});
 }
 
-// Opens `name` below the folder: no symbolic link, no way out.
-Descriptor OpenBeneath(const Descriptor& folder, const std::string& name, int flags) {
-  open_how how{};
-  how.flags = static_cast<uint64_t>(flags | O_CLOEXEC);
-  how.mode = (flags & O_CREAT) != 0 ? 0600 : 0;
-  how.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
-  Descriptor file(
-      static_cast<int>(syscall(SYS_openat2, folder.get(), name.c_str(), &how, sizeof(how))));
-  if (file.valid() || (errno != ENOSYS && errno != EPERM)) return file;
-  return Descriptor(openat(folder.get(), name.c_str(), flags | O_NOFOLLOW | O_CLOEXEC, 0600));
-}
-
-absl::StatusOr<Descriptor> MakeFolder(const Descriptor& parent, const std::string& name) {
-  if (mkdirat(parent.get(), name.c_str(), 0700) == 0) {
-    if (fsync(parent.get()) != 0)
-      return DiskStatus(errno, "cannot sync a folder of the blob store");
-  } else if (errno != EEXIST) {
-    return DiskStatus(errno, "cannot create a folder of the blob store");
-  }
-  Descriptor folder = OpenBeneath(parent, name, O_RDONLY | O_DIRECTORY);
-  if (!folder.valid()) return DiskStatus(errno, "cannot open a folder of the blob store");
-  return folder;
-}
-
-absl::Status ForEachName(const Descriptor& folder,
-                         const std::function<void(const std::string&)>& visit) {
-  DIR* entries = fdopendir(openat(folder.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (entries == nullptr) return ErrnoStatus(errno, "cannot list a folder of the blob store");
-  while (const dirent* entry = readdir(entries)) {
-    if (entry->d_name[0] != '.') visit(entry->d_name);
-  }
-  closedir(entries);
-  return absl::OkStatus();
-}
-
 std::string ObjectPath(const v1::BlobRef& blob) {
   return absl::StrCat(blob.sha256().substr(0, 2), "/", blob.sha256());
-}
-
-// Hashes `size` bytes from the start of `fd`; short files end early.
-absl::StatusOr<int64_t> HashFile(int fd, int64_t size, Sha256& hash,
-                                 const std::function<absl::Status(absl::string_view)>& sink) {
-  std::string buffer(static_cast<size_t>(std::min(size, kCopyBytes)), '\0');
-  int64_t done = 0;
-  while (done < size) {
-    const auto want = static_cast<size_t>(std::min(size - done, kCopyBytes));
-    const ssize_t got = pread(fd, buffer.data(), want, done);
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) return ErrnoStatus(errno, "cannot read a file");
-    if (got == 0) break;
-    const absl::string_view bytes(buffer.data(), static_cast<size_t>(got));
-    hash.Update(bytes);
-    if (sink) RETURN_IF_ERROR(sink(bytes));
-    done += got;
-  }
-  return done;
-}
-
-absl::StatusOr<int64_t> FileSize(int fd) {
-  struct stat info {};
-  if (fstat(fd, &info) != 0) return ErrnoStatus(errno, "cannot read the size of a file");
-  return static_cast<int64_t>(info.st_size);
 }
 
 absl::Status DigestMismatch(const v1::BlobRef& expected, int64_t size, const std::string& digest) {
@@ -199,6 +127,8 @@ class LocalBlobStore::Upload : public BlobUpload {
 
 absl::StatusOr<std::unique_ptr<LocalBlobStore>> LocalBlobStore::Open(const std::string& folder) {
   auto store = std::unique_ptr<LocalBlobStore>(new LocalBlobStore());
+  if (mkdir(folder.c_str(), 0700) != 0 && errno != EEXIST)
+    return DiskStatus(errno, "cannot create the folder of the blob store");
   store->root_ = Descriptor(open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!store->root_.valid()) return ErrnoStatus(errno, "cannot open the folder of the blob store");
   ASSIGN_OR_RETURN(store->objects_, MakeFolder(store->root_, "objects"));

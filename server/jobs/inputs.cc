@@ -16,7 +16,7 @@
 namespace adamant {
 namespace {
 
-constexpr size_t kMaxSpecInFrame = 512 << 10;
+constexpr size_t kMaxSpecInFrame = 900 << 10;
 
 absl::Status AddFile(StartPackage& package, absl::string_view input, absl::string_view name,
                      const v1::BlobRef& blob, BlobStore& blobs) {

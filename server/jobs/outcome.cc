@@ -8,8 +8,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/status_macros.h"
+#include "common/worker_exit.h"
 #include "server/jobs/job.h"
-#include "server/workers/launch.h"
 
 namespace adamant {
 namespace {
@@ -83,7 +83,7 @@ AttemptEnd MakeEnd(v1::AttemptOutcome outcome, absl::StatusCode code, std::strin
 }  // namespace
 
 Verdict Judge(const v1::Job& job, const AttemptEnd& end, absl::Duration retry_base) {
-  if (end.outcome == v1::ATTEMPT_SUCCEEDED) return {v1::SUCCEEDED};
+  if (end.outcome == v1::ATTEMPT_SUCCEEDED) return {v1::SUCCEEDED, v1::STATE_REASON_UNSPECIFIED};
   if (job.state() == v1::CANCELLING) return {v1::CANCELLED, v1::USER_REQUEST};
   const v1::JobState waiting = job.state() == v1::PAUSING ? v1::PAUSED : v1::QUEUED;
   switch (end.outcome) {

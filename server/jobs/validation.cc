@@ -15,6 +15,7 @@ namespace adamant {
 namespace {
 
 constexpr int64_t kMaxLayers = 10000;
+constexpr int kStartTries = 3;
 
 absl::Status OutOfMemory(int64_t limit) {
   return absl::InvalidArgumentError(
@@ -68,6 +69,12 @@ absl::Status CheckFound(const v1::Dataset& dataset) {
   return absl::InvalidArgumentError("the dataset has no samples");
 }
 
+template <typename Resource>
+absl::StatusOr<Resource> Usable(Resource found) {
+  RETURN_IF_ERROR(CheckFound(found));
+  return found;
+}
+
 // What `found` or its absence does to the stored resource.
 template <typename Resource>
 void ApplyVerdict(const absl::StatusOr<Resource>& found, Resource& resource) {
@@ -101,10 +108,11 @@ void Validation::RunModel() {
   });
   if (!stored.ok()) return;
   absl::StatusOr<worker::v1::Result> result = AskWorker(OpenModelInputs(*stored, services_.blobs));
-  absl::StatusOr<v1::Model> found = result.status();
+  absl::StatusOr<v1::Model> found = absl::UnknownError("");
   if (result.ok()) {
-    found = std::move(*result->mutable_model());
-    if (const absl::Status usable = CheckFound(*found); !usable.ok()) found = usable;
+    found = Usable(std::move(*result->mutable_model()));
+  } else {
+    found = result.status();
   }
   if (absl::IsCancelled(found.status()) || (!found.ok() && stored->state() == v1::READY)) return;
   Await<v1::Model>([&](Reply<v1::Model> reply) {
@@ -120,10 +128,11 @@ void Validation::RunDataset() {
   if (!stored.ok()) return;
   absl::StatusOr<worker::v1::Result> result =
       AskWorker(OpenDatasetInputs(*stored, services_.blobs));
-  absl::StatusOr<v1::Dataset> found = result.status();
+  absl::StatusOr<v1::Dataset> found = absl::UnknownError("");
   if (result.ok()) {
-    found = std::move(*result->mutable_dataset());
-    if (const absl::Status usable = CheckFound(*found); !usable.ok()) found = usable;
+    found = Usable(std::move(*result->mutable_dataset()));
+  } else {
+    found = result.status();
   }
   if (absl::IsCancelled(found.status())) return;
   Await<v1::Dataset>([&](Reply<v1::Dataset> reply) {
@@ -133,10 +142,17 @@ void Validation::RunDataset() {
   }).IgnoreError();
 }
 
+// A worker that does not start says nothing about the resource: try again before giving up.
+absl::StatusOr<ReadyWorker> Validation::TakeWorker() {
+  absl::StatusOr<ReadyWorker> worker = absl::CancelledError("the server stops");
+  for (int i = 0; i < kStartTries && !worker.ok() && !stopped_; ++i)
+    worker = services_.pool.TakeLimited(1, services_.options.validation_memory_bytes);
+  return worker;
+}
+
 absl::StatusOr<worker::v1::Result> Validation::AskWorker(absl::StatusOr<StartPackage> package) {
   if (!package.ok()) return package.status();
-  ASSIGN_OR_RETURN(ReadyWorker worker,
-                   services_.pool.TakeFresh(1, services_.options.validation_memory_bytes));
+  ASSIGN_OR_RETURN(ReadyWorker worker, TakeWorker());
   {
     absl::MutexLock lock(&mutex_);
     running_ = worker.process.get();

@@ -33,6 +33,7 @@ class Validation {
   void RunDataset();
   // What the worker found. INVALID_ARGUMENT: the resource is bad, and why. CANCELLED: stopped.
   absl::StatusOr<worker::v1::Result> AskWorker(absl::StatusOr<StartPackage> package);
+  absl::StatusOr<ReadyWorker> TakeWorker();
   absl::StatusOr<worker::v1::Result> AwaitResult(WorkerProcess& process);
 
   const JobServices& services_;

@@ -2,13 +2,13 @@
 #include "server/store/sqlite_store.h"
 
 #include <algorithm>
-#include <limits>
 #include <utility>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "common/error_reason.h"
 #include "common/status_macros.h"
+#include "server/store/sqlite_jobs.h"
 #include "server/store/sqlite_resources.h"
 #include "server/store/sqlite_session.h"
 
@@ -16,9 +16,6 @@ namespace adamant {
 namespace {
 
 constexpr int64_t kSchemaVersion = 1;
-constexpr int64_t kMaxEventBytes = 1 << 20;  // of one ReadEvents
-constexpr int kMaxScannedJobs = 5000;        // by one ListJobs
-
 // jobs.spec never changes and jobs.result is written once, so that a transition does not rewrite
 // them.
 constexpr char kSchema[] = R"(
@@ -46,44 +43,6 @@ CREATE TABLE IF NOT EXISTS blobs(
   tenant TEXT NOT NULL, sha256 TEXT NOT NULL, size_bytes INTEGER NOT NULL,
   PRIMARY KEY(tenant, sha256)) WITHOUT ROWID;
 )";
-
-#define ADAMANT_JOB_COLUMNS "uid, tenant, fence, revision, job, spec, result"
-
-struct JobRow {
-  std::string uid;
-  std::string tenant;
-  int64_t fence = 0;
-  int64_t revision = 0;
-  v1::Job job;
-};
-
-JobRow RowAt(const SqliteQuery& query) {
-  JobRow row{query.TextAt(0), query.TextAt(1), query.IntAt(2), query.IntAt(3),
-             ParseStored<v1::Job>(query.BlobAt(4))};
-  *row.job.mutable_spec() = ParseStored<v1::JobSpec>(query.BlobAt(5));
-  if (!query.BlobAt(6).empty())
-    *row.job.mutable_result() = ParseStored<v1::JobReport>(query.BlobAt(6));
-  return row;
-}
-
-// The part of a job that changes.
-std::string MutablePart(v1::Job job) {
-  job.clear_spec();
-  job.clear_result();
-  return SerializeStably(job);
-}
-
-bool IsLive(const v1::Job& job) {
-  return job.state() != v1::SUCCEEDED && job.state() != v1::FAILED && job.state() != v1::CANCELLED;
-}
-
-int64_t FenceOf(const v1::Job& job) {
-  return job.attempts().empty() ? 0 : job.attempts().rbegin()->fence();
-}
-
-int64_t CreateNanos(const v1::Job& job) {
-  return job.create_time().seconds() * 1'000'000'000 + job.create_time().nanos();
-}
 
 absl::Status JobNotFound(absl::string_view uid) {
   return NotFoundStatus("job", "JOB_NOT_FOUND", absl::StrCat("jobs/", uid));
@@ -137,18 +96,16 @@ class SqliteStore final : public JobStore {
   };
 
   absl::Status CheckVersion();
-  std::optional<JobRow> FindJob(absl::string_view uid);
   absl::StatusOr<Changed> SubmitNow(NewJob& job);
   absl::StatusOr<v1::Job> FindRequest(const NewJob& job);
   absl::Status CheckReferences(const NewJob& job);
   absl::StatusOr<Changed> ChangeNow(const JobChange& change);
-  absl::StatusOr<JobPage> ListNow(const JobListQuery& query);
   void AddModels(const JobRow& row, JobDraft& draft);
-  void AppendEvents(absl::string_view uid, v1::Job& job, std::vector<v1::JobEvent>& events);
   void Tell(const Changed& changed);
 
   const std::function<void(absl::Status)> on_fatal_;
   SqliteSession session_;
+  SqliteJobs jobs_{session_.database};
   SqliteResources<v1::Model> models_{session_, "model", "MODEL_NOT_FOUND"};
   SqliteResources<v1::Dataset> datasets_{session_, "dataset", "DATASET_NOT_FOUND"};
 };
@@ -176,41 +133,21 @@ absl::Status SqliteStore::CheckVersion() {
 absl::Status SqliteStore::Open(const std::string& path) {
   SqliteDatabase& database = session_.database;
   RETURN_IF_ERROR(database.Open(path));
+  RETURN_IF_ERROR(database.Execute("BEGIN IMMEDIATE"));
   RETURN_IF_ERROR(CheckVersion());
   RETURN_IF_ERROR(
       database.Execute("INSERT INTO meta(key, value) VALUES('epoch', 1) "
-                       "ON CONFLICT(key) DO UPDATE SET value = value + 1"));
+                       "ON CONFLICT(key) DO UPDATE SET value = value + 1; COMMIT"));
   session_.queue = std::make_unique<CommitQueue>(
       TransactionHooks{[this] { return session_.database.Execute("BEGIN IMMEDIATE"); },
                        [this] { return session_.database.Execute("COMMIT"); }, on_fatal_});
   return absl::OkStatus();
 }
 
-std::optional<JobRow> SqliteStore::FindJob(absl::string_view uid) {
-  SqliteQuery query(session_.database, "SELECT " ADAMANT_JOB_COLUMNS " FROM jobs WHERE uid = ?");
-  if (!query.Text(uid).Next()) return std::nullopt;
-  return RowAt(query);
-}
-
 void SqliteStore::Tell(const Changed& changed) {
   for (StoreObserver* observer : session_.observers) {
     for (const v1::Model& model : changed.models) observer->OnModel(changed.tenant, model);
     observer->OnJob(changed.job, changed.events);
-  }
-}
-
-// Gives `events` their seq and stores them.
-void SqliteStore::AppendEvents(absl::string_view uid, v1::Job& job,
-                               std::vector<v1::JobEvent>& events) {
-  for (v1::JobEvent& event : events) {
-    event.set_seq(job.last_event_seq() + 1);
-    job.set_last_event_seq(event.seq());
-    const std::string bytes = SerializeStably(event);
-    SqliteQuery(session_.database, "INSERT INTO events(uid, seq, event) VALUES(?, ?, ?)")
-        .Text(uid)
-        .Int(event.seq())
-        .Blob(bytes)
-        .Execute();
   }
 }
 
@@ -226,7 +163,7 @@ absl::StatusOr<v1::Job> SqliteStore::FindRequest(const NewJob& job) {
                                               uid, " with other content; use a new one")),
         "REQUEST_ID_CONFLICT", {{"job", absl::StrCat("jobs/", uid)}});
   }
-  std::optional<JobRow> row = FindJob(uid);
+  std::optional<JobRow> row = jobs_.Find(uid);
   if (!row.has_value()) return JobNotFound(uid);
   return row->job;
 }
@@ -249,41 +186,7 @@ absl::StatusOr<SqliteStore::Changed> SqliteStore::SubmitNow(NewJob& job) {
     if (!absl::IsNotFound(earlier.status())) return earlier.status();
   }
   RETURN_IF_ERROR(CheckReferences(job));
-  const std::string uid = job.job.name().substr(job.job.name().find('/') + 1);
-  job.job.set_etag("1");
-  job.job.set_last_event_seq(1);
-  job.event.set_seq(1);
-  const std::string bytes = MutablePart(job.job);
-  const std::string spec = SerializeStably(job.job.spec());
-  SqliteQuery(session_.database,
-              "INSERT INTO jobs(uid, tenant, kind, state, live, fence, revision, seq, "
-              "create_nanos, job, spec) VALUES(?, ?, ?, ?, 1, 0, 1, 1, ?, ?, ?)")
-      .Text(uid)
-      .Text(job.job.tenant())
-      .Int(job.job.kind())
-      .Int(job.job.state())
-      .Int(CreateNanos(job.job))
-      .Blob(bytes)
-      .Blob(spec)
-      .Execute();
-  job.job.set_last_event_seq(0);
-  std::vector<v1::JobEvent> events{job.event};
-  AppendEvents(uid, job.job, events);
-  for (const std::string& name : job.references) {
-    SqliteQuery(session_.database, "INSERT INTO job_references(uid, name) VALUES(?, ?)")
-        .Text(uid)
-        .Text(name)
-        .Execute();
-  }
-  if (!job.request_id.empty()) {
-    SqliteQuery(session_.database,
-                "INSERT INTO requests(tenant, request_id, content_digest, uid) VALUES(?, ?, ?, ?)")
-        .Text(job.job.tenant())
-        .Text(job.request_id)
-        .Text(job.content_digest)
-        .Text(uid)
-        .Execute();
-  }
+  std::vector<v1::JobEvent> events = jobs_.Insert(job);
   return Changed{job.job.tenant(), job.job, std::move(events), {}};
 }
 
@@ -302,7 +205,7 @@ void SqliteStore::Submit(NewJob job, Reply<SubmittedJob> reply) {
 
 void SqliteStore::GetJob(std::string tenant, std::string uid, Reply<v1::Job> reply) {
   auto work = [this, tenant = std::move(tenant), uid]() -> absl::StatusOr<v1::Job> {
-    std::optional<JobRow> row = FindJob(uid);
+    std::optional<JobRow> row = jobs_.Find(uid);
     if (!row.has_value() || row->tenant != tenant) return JobNotFound(uid);
     return std::move(row->job);
   };
@@ -330,7 +233,7 @@ void SqliteStore::AddModels(const JobRow& row, JobDraft& draft) {
 }
 
 absl::StatusOr<SqliteStore::Changed> SqliteStore::ChangeNow(const JobChange& change) {
-  const std::optional<JobRow> row = FindJob(change.uid);
+  const std::optional<JobRow> row = jobs_.Find(change.uid);
   if (!row.has_value() || (!change.tenant.empty() && change.tenant != row->tenant))
     return JobNotFound(change.uid);
   RETURN_IF_ERROR(CheckGuards(change, *row));
@@ -339,28 +242,7 @@ absl::StatusOr<SqliteStore::Changed> SqliteStore::ChangeNow(const JobChange& cha
   AddModels(*row, draft);
   if (draft.events.empty() && SerializeStably(draft.job) == SerializeStably(row->job))
     return Changed{row->tenant, std::move(draft.job), {}, {}};
-  AppendEvents(change.uid, draft.job, draft.events);
-  draft.job.set_etag(absl::StrCat(row->revision + 1));
-  const std::string bytes = MutablePart(draft.job);
-  const std::string result =
-      draft.job.has_result() ? SerializeStably(draft.job.result()) : std::string();
-  const int64_t written =
-      SqliteQuery(session_.database,
-                  "UPDATE jobs SET state = ?, live = ?, fence = ?, revision = ?, seq = ?, job = ?, "
-                  "result = ? WHERE uid = ? AND fence = ? AND state = ?")
-          .Int(draft.job.state())
-          .Int(IsLive(draft.job) ? 1 : 0)
-          .Int(FenceOf(draft.job))
-          .Int(row->revision + 1)
-          .Int(draft.job.last_event_seq())
-          .Blob(bytes)
-          .Blob(result)
-          .Text(change.uid)
-          .Int(row->fence)
-          .Int(row->job.state())
-          .Execute();
-  if (written != 1 && session_.database.status().ok())
-    return absl::InternalError("a job changed under the writer");
+  RETURN_IF_ERROR(jobs_.Update(*row, draft));
   return Changed{row->tenant, std::move(draft.job), std::move(draft.events),
                  std::move(draft.models)};
 }
@@ -375,61 +257,20 @@ void SqliteStore::ChangeJob(JobChange change, Reply<v1::Job> reply) {
       [this](const Changed& changed) { Tell(changed); });
 }
 
-absl::StatusOr<JobPage> SqliteStore::ListNow(const JobListQuery& list) {
-  SqliteQuery query(session_.database, "SELECT " ADAMANT_JOB_COLUMNS
-                                       " FROM jobs WHERE tenant = ? AND create_nanos <= ? AND NOT "
-                                       "(create_nanos = ? AND uid <= ?) "
-                                       "ORDER BY create_nanos DESC, uid LIMIT ?");
-  const int64_t from =
-      list.after_create_nanos > 0 ? list.after_create_nanos : std::numeric_limits<int64_t>::max();
-  query.Text(list.tenant).Int(from).Int(from).Text(list.after_uid).Int(kMaxScannedJobs);
-  JobPage page;
-  int64_t bytes = 0;
-  int scanned = 0;
-  while (query.Next()) {
-    JobRow row = RowAt(query);
-    page.next_create_nanos = CreateNanos(row.job);
-    page.next_uid = row.uid;
-    ++scanned;
-    if (list.matches && !list.matches(row.job)) continue;
-    bytes += static_cast<int64_t>(row.job.ByteSizeLong());
-    page.jobs.push_back(std::move(row.job));
-    if (static_cast<int>(page.jobs.size()) >= list.page_size || bytes >= list.max_bytes)
-      return page;
-  }
-  if (scanned < kMaxScannedJobs) {
-    page.next_create_nanos = 0;
-    page.next_uid.clear();
-  }
-  return page;
-}
-
 void SqliteStore::ListJobs(JobListQuery query, Reply<JobPage> reply) {
-  session_.Run<JobPage>(
-      false, [this, query = std::move(query)] { return ListNow(query); }, std::move(reply));
+  auto work = [this, query = std::move(query)]() -> absl::StatusOr<JobPage> {
+    return jobs_.List(query);
+  };
+  session_.Run<JobPage>(false, std::move(work), std::move(reply));
 }
 
 void SqliteStore::LoadLiveJobs(Reply<std::vector<JobHead>> reply) {
-  auto work = [this]() -> absl::StatusOr<std::vector<JobHead>> {
-    SqliteQuery query(session_.database, "SELECT " ADAMANT_JOB_COLUMNS " FROM jobs WHERE live = 1");
-    std::vector<JobHead> heads;
-    while (query.Next()) {
-      JobRow row = RowAt(query);
-      JobHead& head = heads.emplace_back(JobHead{row.uid, std::move(row.job), {}});
-      SqliteQuery names(session_.database, "SELECT name FROM job_references WHERE uid = ?");
-      names.Text(head.uid);
-      while (names.Next()) head.references.push_back(names.TextAt(0));
-    }
-    return heads;
-  };
+  auto work = [this]() -> absl::StatusOr<std::vector<JobHead>> { return jobs_.LoadLive(); };
   session_.Run<std::vector<JobHead>>(false, std::move(work), std::move(reply));
 }
 
 void SqliteStore::CountJobs(Reply<int64_t> reply) {
-  auto work = [this]() -> absl::StatusOr<int64_t> {
-    SqliteQuery query(session_.database, "SELECT count(*) FROM jobs");
-    return query.Next() ? query.IntAt(0) : 0;
-  };
+  auto work = [this]() -> absl::StatusOr<int64_t> { return jobs_.Count(); };
   session_.Run<int64_t>(false, std::move(work), std::move(reply));
 }
 
@@ -437,15 +278,7 @@ void SqliteStore::ReadEvents(std::string uid, int64_t after, int limit,
                              Reply<std::vector<v1::JobEvent>> reply) {
   auto work = [this, uid = std::move(uid), after,
                limit]() -> absl::StatusOr<std::vector<v1::JobEvent>> {
-    SqliteQuery query(session_.database,
-                      "SELECT event FROM events WHERE uid = ? AND seq > ? ORDER BY seq LIMIT ?");
-    query.Text(uid).Int(after).Int(limit);
-    std::vector<v1::JobEvent> events;
-    for (size_t bytes = 0; bytes < kMaxEventBytes && query.Next();) {
-      bytes += query.BlobAt(0).size();
-      events.push_back(ParseStored<v1::JobEvent>(query.BlobAt(0)));
-    }
-    return events;
+    return jobs_.Events(uid, after, limit);
   };
   session_.Run<std::vector<v1::JobEvent>>(false, std::move(work), std::move(reply));
 }

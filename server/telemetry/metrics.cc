@@ -8,7 +8,6 @@
 #include <prometheus/registry.h>
 #include <prometheus/text_serializer.h>
 
-#include <cmath>
 #include <limits>
 
 #include "absl/base/thread_annotations.h"

@@ -13,6 +13,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "absl/strings/strip.h"
+#include "common/worker_exit.h"
 
 namespace adamant {
 namespace {
@@ -22,7 +23,6 @@ constexpr rlim_t kOpenFiles = 64;
 
 struct LaunchOptions {
   int threads = 1;
-  int64_t memory_limit_bytes = 0;
   pid_t parent = 0;
   std::vector<std::string> worker;  // path, then its arguments
 };
@@ -32,9 +32,8 @@ bool ParseOptions(const std::vector<std::string>& arguments, LaunchOptions& opti
   for (; next < arguments.size() && absl::StartsWith(arguments[next], "--"); ++next) {
     absl::string_view value = arguments[next];
     const bool valid =
-        absl::ConsumePrefix(&value, "--threads=") ? absl::SimpleAtoi(value, &options.threads)
-        : absl::ConsumePrefix(&value, "--memory-limit=")
-            ? absl::SimpleAtoi(value, &options.memory_limit_bytes)
+        absl::ConsumePrefix(&value, "--threads=")
+            ? absl::SimpleAtoi(value, &options.threads)
             : absl::ConsumePrefix(&value, "--parent=") && absl::SimpleAtoi(value, &options.parent);
     if (!valid) return false;
   }
@@ -54,9 +53,6 @@ const char* Prepare(const LaunchOptions& options) {
   if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) return "death signal";
   if (options.parent != 0 && getppid() != options.parent) return "the server is gone";
   if (!SetLimit(RLIMIT_NOFILE, kOpenFiles) || !SetLimit(RLIMIT_CORE, 0)) return "limits";
-  if (options.memory_limit_bytes > 0 &&
-      !SetLimit(RLIMIT_AS, static_cast<rlim_t>(options.memory_limit_bytes)))
-    return "memory limit";
   return "";
 }
 
@@ -72,8 +68,7 @@ std::vector<char*> Pointers(std::vector<std::string>& strings) {
 int RunLauncher(const std::vector<std::string>& arguments) {
   LaunchOptions options;
   if (!ParseOptions(arguments, options)) {
-    std::fputs("usage: --launch [--threads=N] [--memory-limit=BYTES] [--parent=PID] WORKER\n",
-               stderr);
+    std::fputs("usage: --launch [--threads=N] [--parent=PID] WORKER\n", stderr);
     return 2;
   }
   if (const char* failed = Prepare(options); *failed != '\0') {

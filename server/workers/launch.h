@@ -1,19 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <cstdint>
 #include <string>
 #include <vector>
 
 namespace adamant {
 
 // How a worker is started. The command line of the launcher is
-//   <launcher...> --threads=N --memory-limit=BYTES --parent=PID <worker> [worker arguments]
+//   <launcher...> --threads=N --parent=PID <worker> [worker arguments]
 struct WorkerCommand {
   std::vector<std::string> launcher;  // e.g. {"/usr/bin/adamantd", "--launch"}
   std::string worker;                 // path of adamant-worker
   int threads = 1;                    // OMP_NUM_THREADS
-  int64_t memory_limit_bytes = 0;     // RLIMIT_AS; 0 = none
 };
 
 // The mode `adamantd --launch`: `arguments` are those behind "--launch". Prepares this process
@@ -21,16 +19,5 @@ struct WorkerCommand {
 // and becomes the worker. Returns an exit code only when that failed: 74, or 2 for bad arguments.
 // Must run before any thread is started.
 int RunLauncher(const std::vector<std::string>& arguments);
-
-// Exit codes of adamant-worker (service.md 9.2).
-enum WorkerExit {
-  kExitProtocol = 64,
-  kExitData = 65,
-  kExitInternal = 70,
-  kExitOutOfMemory = 71,
-  kExitDevice = 72,
-  kExitNumerical = 73,
-  kExitSandbox = 74,
-};
 
 }  // namespace adamant

@@ -148,12 +148,13 @@ absl::StatusOr<ReadyWorker> WorkerPool::Take() {
   return AwaitHello({std::move(process), std::nullopt});
 }
 
-absl::StatusOr<ReadyWorker> WorkerPool::TakeFresh(int threads, int64_t memory_limit_bytes) {
+absl::StatusOr<ReadyWorker> WorkerPool::TakeLimited(int threads, int64_t memory_bytes) {
   WorkerCommand command = options_.command;
   command.threads = threads;
-  command.memory_limit_bytes = memory_limit_bytes;
   ASSIGN_OR_RETURN(std::unique_ptr<WorkerProcess> process, SpawnOnPoolThread(std::move(command)));
-  return AwaitHello({std::move(process), std::nullopt});
+  ASSIGN_OR_RETURN(ReadyWorker worker, AwaitHello({std::move(process), std::nullopt}));
+  RETURN_IF_ERROR(worker.process->LimitMemory(memory_bytes));
+  return worker;
 }
 
 }  // namespace adamant

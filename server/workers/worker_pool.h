@@ -23,7 +23,7 @@ struct Slot {
 };
 
 struct WorkerPoolOptions {
-  WorkerCommand command;  // `threads` and `memory_limit_bytes` are those of a job's worker
+  WorkerCommand command;  // `threads` are those of a job's worker
   std::vector<Slot> slots = {Slot{}};
   int warm_spares = 1;
   absl::Duration hello_limit = absl::Seconds(30);
@@ -46,8 +46,9 @@ class WorkerPool {
 
   // A spare, or a new process. Blocks until it said Hello. UNAVAILABLE when it did not.
   absl::StatusOr<ReadyWorker> Take();
-  // A new process with its own memory limit (validations). Blocks as Take does.
-  absl::StatusOr<ReadyWorker> TakeFresh(int threads, int64_t memory_limit_bytes);
+  // A new process with few threads, whose memory can grow by at most this much (validations).
+  // Blocks as Take does.
+  absl::StatusOr<ReadyWorker> TakeLimited(int threads, int64_t memory_bytes);
 
   const std::vector<Slot>& slots() const { return options_.slots; }
   int idle_spares() const;

@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <spawn.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/wait.h>
@@ -14,6 +15,7 @@
 #include <array>
 #include <cerrno>
 #include <csignal>
+#include <fstream>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -56,13 +58,14 @@ void Fill(SpawnPlan& plan, int socket, int output) {
   posix_spawnattr_setsigmask(&plan.attributes, &signals);
   sigfillset(&signals);
   posix_spawnattr_setsigdefault(&plan.attributes, &signals);
-  posix_spawnattr_setflags(&plan.attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+  posix_spawnattr_setpgroup(&plan.attributes, 0);  // Ctrl-C is for the server alone: it drains
+  posix_spawnattr_setflags(&plan.attributes,
+                           POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
 }
 
 std::vector<std::string> Arguments(const WorkerCommand& command) {
   std::vector<std::string> arguments = command.launcher;
   arguments.push_back(absl::StrCat("--threads=", command.threads));
-  arguments.push_back(absl::StrCat("--memory-limit=", command.memory_limit_bytes));
   arguments.push_back(absl::StrCat("--parent=", getpid()));
   arguments.push_back(command.worker);
   return arguments;
@@ -172,6 +175,16 @@ bool WorkerProcess::DrainOutput() {
 void WorkerProcess::SetOutput(std::function<void(absl::string_view)> sink) {
   sink_ = std::move(sink);
   if (sink_ && !early_output_.empty()) sink_(std::exchange(early_output_, ""));
+}
+
+absl::Status WorkerProcess::LimitMemory(int64_t bytes) {
+  std::ifstream file(absl::StrCat("/proc/", pid_, "/statm"));
+  int64_t pages = 0;
+  if (!(file >> pages)) return absl::UnavailableError("the worker is gone");
+  const rlim_t limit = static_cast<rlim_t>(pages * sysconf(_SC_PAGESIZE) + bytes);
+  const rlimit limits{limit, limit};
+  if (prlimit(pid_, RLIMIT_AS, &limits, nullptr) != 0) return ErrnoStatus(errno, "prlimit");
+  return absl::OkStatus();
 }
 
 void WorkerProcess::Wake() { eventfd_write(wake_.get(), 1); }

@@ -51,6 +51,10 @@ class WorkerProcess {
   // Receives stdout and stderr; what was printed before it was set comes first (at most 64 KiB).
   void SetOutput(std::function<void(absl::string_view)> sink);
 
+  // Lets the address space grow by at most `bytes` from now on. Libraries that are mapped already
+  // do not count: they take gigabytes with CUDA.
+  absl::Status LimitMemory(int64_t bytes);
+
   void Wake();              // makes the current or next Next return kWoken
   void Signal(int signum);  // through the pidfd: never hits another process
   // Kills if needed, reaps, drains the output. Returns the wait status as of waitpid.

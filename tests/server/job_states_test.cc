@@ -139,7 +139,7 @@ TEST(Outcomes, FollowTheTableOfOutcomeClasses) {
   for (const Case& row : cases) {
     const Verdict verdict = Judge(RunningJob(0, {}), EndWith(row.outcome), absl::Seconds(1));
     EXPECT_EQ(verdict.state, row.state) << v1::AttemptOutcome_Name(row.outcome);
-    if (row.state != v1::SUCCEEDED) EXPECT_EQ(verdict.reason, row.reason);
+    EXPECT_EQ(verdict.reason, row.reason) << v1::AttemptOutcome_Name(row.outcome);
     EXPECT_EQ(verdict.charged, row.charged) << v1::AttemptOutcome_Name(row.outcome);
   }
 }

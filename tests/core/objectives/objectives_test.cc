@@ -2,8 +2,8 @@
 // What every registered objective must do, and the parts that they share.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <torch/torch.h>
 
+#include "core/base/torch.h"
 #include "core/models/model_file.h"
 #include "core/objectives/objective.h"
 #include "core/run/inner_attack.h"

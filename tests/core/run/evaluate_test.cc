@@ -3,9 +3,9 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <torch/torch.h>
 
 #include "core/base/statistics.h"
+#include "core/base/torch.h"
 #include "core/models/safetensors.h"
 #include "core/run/attack_report.h"
 #include "core/run/judge.h"
@@ -140,9 +140,9 @@ TEST(Evaluation, GivesEveryAttackAllCorrectSamplesWithoutCascade) {
 TEST(Evaluation, IsBitEqualForAnyNumberOfSamplesInFlight) {
   const auto model = testing::ToyMlp(kShape);
   const Batch batch = ToyBatch(*model, 61);
-  const std::vector<v1::AttackEntry> entries = {Entry("fgsm", 0.03),
-                                                Entry("pgd", 0.05, {{"steps", 6}}),
-                                                Entry("apgd_ce", 0.06, {{"steps", 12}})};
+  const std::vector<v1::AttackEntry> entries = {Entry("fgsm", 0.01),
+                                                Entry("pgd", 0.015, {{"steps", 6}}),
+                                                Entry("apgd_ce", 0.02, {{"steps", 12}})};
   EvaluationOptions options;
   options.compute_batch = 16;
   options.keep_images = true;
@@ -412,11 +412,11 @@ TEST(AttackRun, ReportsAreBitEqualForAnyNumberOfSamplesInFlight) {
 
 TEST(AttackRun, NamesBothSizesWhenTheModelDoesNotFitTheData) {
   MemoryRunContext context = ShapesContext();
-  context.UseFreshModel(Plugin("mini_gap"), {1, 28, 28, 10});
+  context.UseFreshModel(Plugin("mini_gap"), {3, 32, 32, 10});
   v1::AttackReport report;
   const absl::Status status = Evaluate(ShapesSpec(), context, report);
   EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
-  EXPECT_THAT(std::string(status.message()), HasSubstr("takes images of 1x28x28, found 3x"));
+  EXPECT_THAT(std::string(status.message()), HasSubstr("takes images of 3x32x32, found 1x28x28"));
 }
 
 TEST(AttackRun, CraftModeJudgesTheLastIterateOnly) {

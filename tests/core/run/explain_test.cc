@@ -3,12 +3,12 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <torch/torch.h>
 
 #include <cstring>
 
 #include "absl/strings/str_cat.h"
 #include "common/sha256.h"
+#include "core/base/torch.h"
 #include "core/data/image_file.h"
 #include "core/models/safetensors.h"
 #include "core/run/explain_plan.h"

@@ -3,10 +3,11 @@
 // the completion of a spec.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <torch/torch.h>
+#include <torch/optim.h>
 
 #include <numeric>
 
+#include "core/base/torch.h"
 #include "core/run/augment.h"
 #include "core/run/optimizer.h"
 #include "core/run/schedule.h"

@@ -4,8 +4,8 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <torch/torch.h>
 
+#include "core/base/torch.h"
 #include "core/models/model_file.h"
 #include "core/objectives/objective.h"
 #include "core/run/train_checkpoint.h"
@@ -168,8 +168,7 @@ TEST(RunTraining, RefusesADamagedCheckpoint) {
   MemoryRunContext context = SmallContext();
   context.resume_file = FileView::Own("not a checkpoint");
   v1::TrainReport report;
-  EXPECT_EQ(RunTrain(SmallSpec("standard"), context, report).code(),
-            absl::StatusCode::kDataLoss);
+  EXPECT_EQ(RunTrain(SmallSpec("standard"), context, report).code(), absl::StatusCode::kDataLoss);
 }
 
 // Cross-entropy and a second term that is NaN from step `from` on.

@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/support/torch/toy_models.h"
 
-#include <torch/torch.h>
-
 #include <limits>
 #include <stdexcept>
 #include <vector>
 
 #include "core/base/rng.h"
+#include "core/base/torch.h"
 
 namespace adamant::testing {
 namespace {

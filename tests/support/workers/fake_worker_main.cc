@@ -294,7 +294,8 @@ int main(int argc, char** argv) {
     return 0;
   }
   signal(SIGPIPE, SIG_IGN);
-  const int code = adamant::testing::FakeWorker().Run();
+  adamant::testing::FakeWorker worker;
+  const int code = worker.Run();
   std::cout.flush();
   _exit(code);  // the heartbeat thread still runs
 }

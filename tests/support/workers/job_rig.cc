@@ -14,7 +14,7 @@ constexpr absl::Duration kPatience = absl::Seconds(60);  // only a failing test 
 
 WorkerCommand FakeWorkerCommand() {
   const std::string programs = ADAMANT_TEST_PROGRAMS;
-  return {{programs + "/fake_launcher"}, programs + "/fake_worker", 1, 0};
+  return {{programs + "/fake_launcher"}, programs + "/fake_worker", 1};
 }
 
 JobRig::JobRig() {
@@ -26,6 +26,7 @@ JobRig::JobRig() {
   options.retry_base = absl::Milliseconds(1);
   mkdir(options.log_folder.c_str(), 0700);
   mkdir(options.scratch_folder.c_str(), 0700);
+  mkdir((folder_.path() + "/blobs").c_str(), 0700);
   auto blobs = LocalBlobStore::Open(folder_.path() + "/blobs");
   EXPECT_TRUE(blobs.ok()) << blobs.status();
   blobs_ = *std::move(blobs);

@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "client/cli/output.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <sstream>
+
+#include "client/cli/exit_code.h"
+#include "client/cli/progress.h"
+#include "client/cli/render_error.h"
+#include "client/cli/report.h"
+#include "client/cli/table.h"
+#include "client/cli/text.h"
+#include "client/error.h"
+#include "google/protobuf/text_format.h"
+#include "google/rpc/error_details.pb.h"
+#include "google/rpc/status.pb.h"
+
+namespace adamant {
+namespace {
+
+using ::testing::HasSubstr;
+
+absl::Status FromServer(grpc::StatusCode code) {
+  return FromGrpcStatus(grpc::Status(code, "message"));
+}
+
+TEST(Table, PadsTextToTheLeftAndNumbersToTheRight) {
+  Table table({"NAME", "ACCURACY", "N"});
+  table.Add({"pgd", "93.20 %", "7"});
+  table.Add({"apgd_ce", "-", "1000"});
+  EXPECT_EQ(table.Render("  "),
+            "  NAME     ACCURACY     N\n"
+            "  pgd       93.20 %     7\n"
+            "  apgd_ce         -  1000\n");
+}
+
+TEST(Table, KeepsDatesAndEmptyColumnsToTheLeft) {
+  Table table({"STARTED", "PROGRESS"});
+  table.Add({"2026-01-02 03:04:05", "-"});
+  EXPECT_EQ(table.Render(), "STARTED              PROGRESS\n2026-01-02 03:04:05  -\n");
+}
+
+TEST(Table, MeasuresCharactersNotBytes) {
+  Table table({"A", "B"});
+  table.Add({"\xc3\xa9", "x"});
+  EXPECT_EQ(table.Render(), "A  B\n\xc3\xa9  x\n");
+}
+
+TEST(Fields, AlignValuesAndLeaveOutEmptyOnes) {
+  EXPECT_EQ(RenderFields({{"Job", "jobs/a"}, {"Name", ""}, {"State", "QUEUED"}}),
+            "Job:    jobs/a\nState:  QUEUED\n");
+}
+
+TEST(Text, SaysAnAccuracyWithItsInterval) {
+  v1::Accuracy accuracy;
+  accuracy.set_correct(932);
+  accuracy.set_total(1000);
+  accuracy.set_ratio(0.932);
+  accuracy.set_low(0.9147);
+  accuracy.set_high(0.946);
+  EXPECT_EQ(AccuracyText(accuracy), "93.20 % (932 of 1000; 95 % interval 91.47..94.60)");
+  EXPECT_EQ(AccuracyText({}), "-");
+  EXPECT_EQ(BytesText(1536), "1.5 KiB");
+  EXPECT_EQ(SecondsText(3723), "1:02:03");
+  EXPECT_EQ(CountText(-1234567), "-1 234 567");
+}
+
+TEST(Envelope, HasTheSameFieldsForSuccessAndFailure) {
+  EXPECT_EQ(Envelope(absl::OkStatus(), 0, "{\"a\":1}"),
+            "{\"schema_version\":1,\"status\":\"ok\",\"exit_code\":0,\"error_code\":\"\","
+            "\"data\":{\"a\":1}}\n");
+  EXPECT_EQ(Envelope(UsageError("say \"x\""), 2, ""),
+            "{\"schema_version\":1,\"status\":\"error\",\"exit_code\":2,\"error_code\":\"USAGE\","
+            "\"message\":\"say \\\"x\\\"\",\"data\":null}\n");
+}
+
+TEST(MessageJson, PrintsZeros) {
+  EXPECT_EQ(MessageJson(v1::Accuracy()),
+            "{\"correct\":\"0\",\"total\":\"0\",\"ratio\":0,\"low\":0,\"high\":0}");
+}
+
+TEST(ExitCode, FollowsTheKindOfFailure) {
+  EXPECT_EQ(ExitCodeOf(absl::OkStatus()), 0);
+  EXPECT_EQ(ExitCodeOf(absl::NotFoundError("a local file")), 1);
+  EXPECT_EQ(ExitCodeOf(UsageError("x")), 2);
+  EXPECT_EQ(ExitCodeOf(FromServer(grpc::UNAUTHENTICATED)), 4);
+  EXPECT_EQ(ExitCodeOf(FromServer(grpc::PERMISSION_DENIED)), 4);
+  EXPECT_EQ(ExitCodeOf(FromServer(grpc::UNAVAILABLE)), 5);
+  EXPECT_EQ(ExitCodeOf(FromServer(grpc::RESOURCE_EXHAUSTED)), 5);
+  EXPECT_EQ(ExitCodeOf(FromServer(grpc::DEADLINE_EXCEEDED)), 5);
+  EXPECT_EQ(ExitCodeOf(FromServer(grpc::INVALID_ARGUMENT)), 6);
+  EXPECT_EQ(ExitCodeOf(FromServer(grpc::NOT_FOUND)), 6);
+  EXPECT_EQ(ExitCodeOf(FromServer(grpc::ALREADY_EXISTS)), 6);
+  EXPECT_EQ(ExitCodeOf(FromServer(grpc::INTERNAL)), 1);
+  EXPECT_EQ(ExitCodeOf(RefusedError("REJECTED")), 6);
+  EXPECT_EQ(ExitCodeOf(absl::CancelledError("")), 130);
+}
+
+TEST(RenderError, SaysWhatFailedWhyAndWhatToDo) {
+  google::rpc::Status details;
+  google::rpc::ErrorInfo info;
+  info.set_reason("UNKNOWN_PLUGIN");
+  (*info.mutable_metadata())["name"] = "pdg";
+  details.add_details()->PackFrom(info);
+  google::rpc::BadRequest bad;
+  bad.add_field_violations()->set_field("attacks[0].attack.name");
+  bad.mutable_field_violations(0)->set_description("unknown attack \"pdg\"");
+  bad.add_field_violations()->set_field("seed");
+  bad.mutable_field_violations(1)->set_description("too large");
+  details.add_details()->PackFrom(bad);
+  const absl::Status status = FromGrpcStatus(
+      grpc::Status(grpc::INVALID_ARGUMENT, "2 fields are wrong", details.SerializeAsString()));
+  EXPECT_EQ(RenderError("submit the attack", status, "host:1", false),
+            "error: cannot submit the attack\n"
+            "why:   2 fields are wrong (UNKNOWN_PLUGIN)\n"
+            "       - attacks[0].attack.name: unknown attack \"pdg\"\n"
+            "       - seed: too large\n"
+            "do:    `adamant plugins list` shows every plug-in of this server\n");
+  EXPECT_THAT(RenderError("x", status, "host:1", true), HasSubstr("debug: name = pdg\n"));
+}
+
+TEST(RenderError, DoesNotRepeatViolationsThatTheMessageHolds) {
+  google::rpc::Status details;
+  google::rpc::BadRequest bad;
+  bad.add_field_violations()->set_field("seed");
+  bad.mutable_field_violations(0)->set_description("too large");
+  details.add_details()->PackFrom(bad);
+  const absl::Status one = FromGrpcStatus(
+      grpc::Status(grpc::INVALID_ARGUMENT, "seed: too large", details.SerializeAsString()));
+  EXPECT_EQ(RenderError("x", one, "host:1", false),
+            "error: cannot x\n"
+            "why:   seed: too large (INVALID_ARGUMENT)\n"
+            "do:    correct the request; --debug shows all details\n");
+}
+
+TEST(RenderError, SaysHowToReachAServerThatIsNotThere) {
+  EXPECT_THAT(RenderError("list the jobs", FromServer(grpc::UNAVAILABLE), "host:1", false),
+              HasSubstr("is adamantd running at host:1?"));
+}
+
+constexpr char kAttackJob[] = R"(
+name: "jobs/abc" kind: ATTACK state: SUCCEEDED
+spec { attack { confidence_level: 0.95 } }
+result { attack {
+  model_name: "models/net" model_sha256: "0123456789abcdef" data_name: "datasets/mnist"
+  split: "test" selection: "ids 0..999" num_samples: 1000
+  clean_accuracy { correct: 982 total: 1000 ratio: 0.982 low: 0.9718 high: 0.9886 }
+  robust_accuracy { correct: 920 total: 1000 ratio: 0.92 low: 0.9015 high: 0.9353 }
+  robust_of_correct_ratio: 0.93686354 verdict: UNCHECKED verdict_reason: "no checks were run"
+  forwards: 40000 backwards: 39000 seconds: 12.5
+  attacks { position: 0 attack { name: "pgd" } threat { norm: LINF epsilon: 0.3 epsilon_text: "0.3" }
+    after_accuracy { correct: 920 total: 1000 ratio: 0.92 } attacked: 982 broken: 62
+    forwards: 39000 backwards: 39000 seconds: 12 notes: "step_size = 0.01" }
+  classes { label: 0 clean_accuracy { correct: 98 total: 100 ratio: 0.98 }
+    robust_accuracy { correct: 90 total: 100 ratio: 0.9 } most_frequent_adv_pred: 6 }
+} })";
+
+TEST(Report, OfAnAttackPutsTheVerdictBesideTheHeadline) {
+  v1::Job job;
+  ASSERT_TRUE(google::protobuf::TextFormat::ParseFromString(kAttackJob, &job));
+  EXPECT_EQ(JobText(job, false),
+            "Job:    jobs/abc\n"
+            "Kind:   ATTACK\n"
+            "State:  SUCCEEDED\n"
+            "\n"
+            "Model:            models/net, sha256 0123456789ab\n"
+            "Data:             datasets/mnist, split test, ids 0..999 (1000 samples)\n"
+            "Clean accuracy:   98.20 % (982 of 1000; 95 % interval 97.18..98.86)\n"
+            "Robust accuracy:  92.00 % (920 of 1000; 95 % interval 90.15..93.53)\n"
+            "Verdict:          UNCHECKED: no checks were run\n"
+            "Of the correct:   93.69 % stay robust\n"
+            "Work:             40 000 forward and 39 000 backward rows in 12.5 s\n"
+            "\n"
+            "Attacks (AFTER: robust against this one and all before it; ALONE: against this one)\n"
+            "  #  ATTACK  THREAT      AFTER  ALONE  BROKEN   OF  FORWARDS  BACKWARDS  SECONDS\n"
+            "  0  pgd     linf 0.3  92.00 %  -          62  982    39 000     39 000       12\n"
+            "\n"
+            "Notes of attack 0\n"
+            "  - step_size = 0.01\n");
+  EXPECT_THAT(JobText(job, true), HasSubstr("MOSTLY TAKEN FOR"));
+}
+
+v1::JobEvent ProgressEvent(int64_t step) {
+  v1::JobEvent event;
+  event.mutable_progress()->set_phase("train");
+  event.mutable_progress()->set_step(step);
+  event.mutable_progress()->set_total_steps(100);
+  event.mutable_progress()->set_fraction_ratio(step / 100.0);
+  return event;
+}
+
+TEST(Progress, PrintsALineEveryTenSecondsAndEachEvaluation) {
+  absl::Time now = absl::UnixEpoch();
+  std::ostringstream err;
+  ProgressView view(err, 0, [&] { return now; });
+  v1::JobEvent snapshot;
+  snapshot.mutable_snapshot()->set_kind(v1::TRAIN);
+  snapshot.mutable_snapshot()->set_name("jobs/a");
+  snapshot.mutable_snapshot()->set_state(v1::RUNNING);
+  view.OnEvent(snapshot);
+  view.OnEvent(ProgressEvent(1));
+  now += absl::Seconds(9);
+  view.OnEvent(ProgressEvent(2));
+  now += absl::Seconds(1);
+  view.OnEvent(ProgressEvent(3));
+  v1::JobEvent metric;
+  auto& clean = *metric.mutable_metric()->add_points();
+  clean.set_name("clean_accuracy");
+  clean.set_value(0.5);
+  clean.set_step(3);
+  auto& robust = *metric.mutable_metric()->add_points();
+  robust.set_name("robust_accuracy");
+  robust.set_value(0.25);
+  robust.set_step(3);
+  view.OnEvent(metric);
+  EXPECT_EQ(err.str(),
+            "jobs/a is RUNNING\n"
+            "train  1 %  step 1/100\n"
+            "train  3 %  step 3/100\n"
+            "evaluation at step 3:  clean 50.00 %  robust 25.00 %\n");
+}
+
+TEST(Progress, RedrawsOneLineOnATerminal) {
+  std::ostringstream err;
+  ProgressView view(err, 60);
+  view.OnEvent(ProgressEvent(50));
+  EXPECT_EQ(err.str(), "\r[============            ]  50 %  train  step 50/100\033[K");
+  view.Clear();
+  EXPECT_THAT(err.str(), HasSubstr("\r\033[K"));
+}
+
+}  // namespace
+}  // namespace adamant
