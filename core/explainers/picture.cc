@@ -46,6 +46,11 @@ int64_t LongestCaption(const Sheet& sheet) {
   return static_cast<int64_t>(longest);
 }
 
+int64_t BarWidth(const ColourBar& bar, const Layout& at) {
+  return std::max({bar.picture.width, Canvas::TextWidth(bar.high, at.text_scale),
+                   Canvas::TextWidth(bar.low, at.text_scale)});
+}
+
 Layout Arrange(const Sheet& sheet) {
   Layout at;
   at.tile_width = sheet.rows.at(0).tiles.at(0).picture.width;
@@ -62,11 +67,7 @@ Layout Arrange(const Sheet& sheet) {
   at.row = at.tile_height + 4 + 2 * at.line + kGap;
   at.right = at.TileLeft(sheet.columns.size());
   at.width = at.right + kGap;
-  if (!sheet.bar.pixels.empty()) {
-    const int64_t labels = std::max(Canvas::TextWidth(sheet.bar_high, at.text_scale),
-                                    Canvas::TextWidth(sheet.bar_low, at.text_scale));
-    at.width += std::max(sheet.bar.width, labels) + kGap;
-  }
+  for (const ColourBar& bar : sheet.bars) at.width += BarWidth(bar, at) + kGap;
   at.height = at.top + static_cast<int64_t>(sheet.rows.size()) * at.row;
   if (!sheet.footer.empty()) {
     at.height += at.line;
@@ -99,12 +100,15 @@ void DrawTile(Canvas& canvas, const Tile& tile, int64_t left, int64_t top, const
   canvas.Text(left, below + at.line, tile.second_line, kFaint, at.text_scale);
 }
 
-void DrawBar(Canvas& canvas, const Sheet& sheet, const Layout& at) {
-  if (sheet.bar.pixels.empty()) return;
+void DrawBars(Canvas& canvas, const Sheet& sheet, const Layout& at) {
   const int64_t below = at.top + at.tile_height + 4;
-  canvas.Text(at.right, kGap, sheet.bar_high, kInk, at.text_scale);
-  canvas.Paste(at.right, at.top, sheet.bar);
-  canvas.Text(at.right, below, sheet.bar_low, kInk, at.text_scale);
+  int64_t left = at.right;
+  for (const ColourBar& bar : sheet.bars) {
+    canvas.Text(left, kGap, bar.high, kInk, at.text_scale);
+    canvas.Paste(left, at.top, bar.picture);
+    canvas.Text(left, below, bar.low, kInk, at.text_scale);
+    left += BarWidth(bar, at) + kGap;
+  }
 }
 
 }  // namespace
@@ -177,7 +181,7 @@ PixelImage DrawSheet(const Sheet& sheet) {
     }
     top += at.row;
   }
-  DrawBar(canvas, sheet, at);
+  DrawBars(canvas, sheet, at);
   canvas.Text(kGap, at.height - at.line, sheet.footer, kFaint, 1);
   return canvas.picture();
 }

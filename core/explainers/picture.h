@@ -56,13 +56,18 @@ struct SheetRow {
   std::vector<Tile> tiles;
 };
 
-// A table of pictures: a header per column, a title per row, a colour bar at the right.
+// A vertical strip of all colours, with what its ends mean.
+struct ColourBar {
+  PixelImage picture;
+  std::string high;
+  std::string low;
+};
+
+// A table of pictures: a header per column, a title per row, colour bars at the right.
 struct Sheet {
   std::vector<std::string> columns;
   std::vector<SheetRow> rows;  // every tile of the same size
-  PixelImage bar;              // vertical colour bar, RGB; empty: none
-  std::string bar_high;
-  std::string bar_low;
+  std::vector<ColourBar> bars;
   std::string footer;
 };
 

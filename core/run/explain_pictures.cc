@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
-#include <cmath>
+#include <set>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -83,7 +83,7 @@ SheetRow DrawRow(const ExplainedSamples& explained, int64_t sample, const Explai
   const v1::ExplainRow& clean = first[0]->row;
   SheetRow row;
   row.title = clean.name().empty() ? absl::StrCat("#", clean.sample_id()) : clean.name();
-  if (row.title.size() > 16) row.title = absl::StrCat(row.title.substr(0, 13), "...");
+  if (row.title.size() > 20) row.title = absl::StrCat(row.title.substr(0, 17), "...");
   if (clean.has_label()) row.subtitle = absl::StrCat("true ", facts.ClassName(clean.label()));
   std::vector<std::vector<MapPictures>> maps;
   for (const MapColumn& column : explained.columns) {
@@ -118,14 +118,23 @@ std::vector<std::string> Headers(const ExplainedSamples& explained, const Explai
   return headers;
 }
 
-// The colours from the highest value at the top to the lowest.
-PixelImage DrawBar(const MapColumn& column, const ExplainPlan& plan, int64_t height) {
-  const double low = column.signedness == Signedness::kSigned ? -1 : 0;
-  const at::Tensor values = torch::linspace(1, low, height).unsqueeze(1).expand({-1, kBarWidth});
-  return ToPixels(Colourise(values, TableOf(column, plan), column.signedness));
+// One bar for each kind of map on the sheet.
+std::vector<ColourBar> DrawBars(const ExplainedSamples& explained, const ExplainPlan& plan,
+                                int64_t height) {
+  std::vector<ColourBar> bars;
+  std::set<Signedness> drawn;
+  for (const MapColumn& column : explained.columns) {
+    if (!drawn.insert(column.signedness).second) continue;
+    const bool is_signed = column.signedness == Signedness::kSigned;
+    const at::Tensor values =
+        torch::linspace(1, is_signed ? -1 : 0, height).unsqueeze(1).expand({-1, kBarWidth});
+    bars.push_back({ToPixels(Colourise(values, TableOf(column, plan), column.signedness)), "max",
+                    is_signed ? "-max" : "min"});
+  }
+  return bars;
 }
 
-std::string Footer(const ExplainPlan& plan) {
+std::string Footer(const ExplainedSamples& explained, const ExplainPlan& plan) {
   std::string footer =
       absl::StrCat("score ", plan.score_name, ", target ", plan.target_name, "; colours: ",
                    plan.attack.has_value() ? "one scale per clean and attacked pair"
@@ -133,6 +142,11 @@ std::string Footer(const ExplainPlan& plan) {
   if (plan.attack.has_value()) {
     absl::StrAppend(&footer, "; attack ", plan.attack->spec.name(), " ",
                     NormName(plan.attack->threat.norm), " ", Short(plan.attack->threat.epsilon));
+  }
+  if (explained.columns[0].records[0].row.has_area_in_region()) {
+    absl::StrAppend(&footer,
+                    "; a % in b %: share of the map in the object, of the object in the "
+                    "image");
   }
   return footer;
 }
@@ -177,11 +191,8 @@ std::vector<PixelImage> DrawSheets(const ExplainedSamples& explained, const Expl
     for (size_t i = begin; i < std::min(begin + kSheetRows, explained.pictures.size()); ++i) {
       sheet.rows.push_back(DrawRow(explained, static_cast<int64_t>(i), plan, facts, scale));
     }
-    const MapColumn& first = explained.columns[0];
-    sheet.bar = DrawBar(first, plan, facts.shape.height * scale);
-    sheet.bar_high = "max";
-    sheet.bar_low = first.signedness == Signedness::kSigned ? "-max" : "min";
-    sheet.footer = Footer(plan);
+    sheet.bars = DrawBars(explained, plan, facts.shape.height * scale);
+    sheet.footer = Footer(explained, plan);
     sheets.push_back(DrawSheet(sheet));
   }
   return sheets;
