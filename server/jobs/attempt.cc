@@ -16,7 +16,6 @@ namespace adamant {
 namespace {
 
 constexpr absl::Duration kClaimRetry = absl::Seconds(1);
-constexpr int64_t kAckEvery = 64;  // frames; the worker sends at most 1024 unacknowledged ones
 
 google::rpc::Status ToRpcStatus(const absl::Status& status) {
   google::rpc::Status proto;
@@ -334,10 +333,7 @@ void Attempt::HandleFrame(ReceivedFrame& received) {
     default:
       return ProtocolError(absl::StrCat("unexpected frame ", frame.body_case()));
   }
-  if (++frames_ % kAckEvery != 0 || ended_) return;
-  worker::v1::Frame ack;
-  ack.mutable_ack()->set_stored_through(frame.number());
-  Reply(std::move(ack));
+  if (!ended_) worker_->process->Acknowledge(frame.number());
 }
 
 }  // namespace adamant

@@ -126,7 +126,6 @@ class Attempt {
   absl::Time retry_at_ = absl::InfinitePast();
   std::optional<v1::Progress> progress_;  // the newest
   bool warned_nonfinite_ = false;
-  int64_t frames_ = 0;
 };
 
 }  // namespace adamant

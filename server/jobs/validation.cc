@@ -190,6 +190,7 @@ absl::StatusOr<worker::v1::Result> Validation::AwaitResult(WorkerProcess& proces
         break;
     }
     const worker::v1::Frame& frame = news.received.frame;
+    process.Acknowledge(frame.number());
     if (frame.has_heartbeat() && frame.heartbeat().rss_bytes() > memory_limit)
       return OutOfMemory(memory_limit);
     if (!frame.has_result()) continue;

@@ -96,8 +96,9 @@ bool WorkerPool::IsAlive(Spare& spare) {
     WorkerNews news = spare.process->Next(absl::InfinitePast());
     if (news.kind == WorkerNews::kTimeout) return true;
     if (news.kind == WorkerNews::kExited || news.kind == WorkerNews::kBroken) return false;
-    if (news.kind == WorkerNews::kFrame && news.received.frame.has_hello())
-      spare.hello = news.received.frame.hello();
+    if (news.kind != WorkerNews::kFrame) continue;
+    if (news.received.frame.has_hello()) spare.hello = news.received.frame.hello();
+    spare.process->Acknowledge(news.received.frame.number());
   }
 }
 

@@ -31,6 +31,7 @@ namespace adamant {
 namespace {
 
 constexpr int kChannelDescriptor = 3;
+constexpr int64_t kAckEvery = 64;  // frames
 constexpr size_t kMaxEarlyOutput = 64 << 10;
 constexpr timeval kSocketTimeout{5, 0};  // for the rest of a frame, and for a worker to read one
 
@@ -123,6 +124,14 @@ WorkerProcess::~WorkerProcess() { Finish(); }
 
 absl::Status WorkerProcess::Send(worker::v1::Frame frame, const std::vector<int>& descriptors) {
   return channel_.Send(std::move(frame), descriptors);
+}
+
+void WorkerProcess::Acknowledge(int64_t frame_number) {
+  if (frame_number / kAckEvery <= acknowledged_ / kAckEvery) return;
+  acknowledged_ = frame_number;
+  worker::v1::Frame frame;
+  frame.mutable_ack()->set_stored_through(frame_number);
+  Send(std::move(frame)).IgnoreError();
 }
 
 WorkerNews WorkerProcess::Next(absl::Time deadline) {

@@ -45,6 +45,10 @@ class WorkerProcess {
   // UNAVAILABLE when the worker is gone or does not read for 5 s.
   absl::Status Send(worker::v1::Frame frame, const std::vector<int>& descriptors = {});
 
+  // Flow control: the worker stops at 1024 unacknowledged frames, heartbeats included, so whoever
+  // reads its frames passes each number here once the frame is dealt with.
+  void Acknowledge(int64_t frame_number);
+
   // Waits for news until `deadline`. What the child prints meanwhile goes to the output sink.
   WorkerNews Next(absl::Time deadline);
 
@@ -74,6 +78,7 @@ class WorkerProcess {
   const Descriptor wake_;  // eventfd
   const pid_t pid_;
   bool channel_open_ = true;
+  int64_t acknowledged_ = 0;
   std::optional<int> wait_status_;
   std::string early_output_;
   std::function<void(absl::string_view)> sink_;

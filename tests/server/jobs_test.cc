@@ -141,6 +141,11 @@ TEST_F(JobsTest, KeepsNoNonFiniteMetricAndWarns) {
   EXPECT_EQ(warnings, 1);
 }
 
+TEST_F(JobsTest, AcknowledgesTheFramesOfAnEagerWorker) {
+  rig_.StartScheduler();
+  EXPECT_EQ(rig_.AwaitEnd(rig_.Submit(kFlood)).state(), v1::SUCCEEDED);
+}
+
 TEST_F(JobsTest, CancelsAQueuedJobAtOnce) {
   rig_.StartScheduler();
   const std::string running = rig_.Submit(kWaitForStop);

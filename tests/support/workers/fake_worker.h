@@ -21,6 +21,7 @@ enum FakeTask {
   kNonFinite = 11,        // a NaN metric, then succeeds
   kGarbage = 12,          // bytes that are no frame
   kWrongReport = 13,      // a report of another kind of job
+  kFlood = 14,            // 1500 log frames, waits for an acknowledgement, then succeeds
 };
 
 // The text of the checkpoint of kCheckpointThenCrash and of the artifact of kSucceed.

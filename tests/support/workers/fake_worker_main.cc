@@ -215,6 +215,14 @@ class FakeWorker {
       case kGarbage:
         WriteAll(3, std::string("\x03\0\0\0\xff\xff\xff", 7)).IgnoreError();
         WaitForEver();
+      case kFlood: {
+        Frame log;
+        log.mutable_log()->set_text("line");
+        for (int i = 0; i < 1500; ++i) Send(log);
+        while (Await(Frame::kAck).frame.ack().stored_through() < 1024) {
+        }
+        return Finish();
+      }
       case kWrongReport: {
         Frame frame;
         frame.mutable_result()->mutable_report()->mutable_attack();
