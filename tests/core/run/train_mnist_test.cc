@@ -8,6 +8,7 @@
 #include "core/run/train.h"
 #include "tests/support/test_data.h"
 #include "tests/support/torch/memory_run_context.h"
+#include "tests/support/torch/reference.h"
 
 namespace adamant {
 namespace {
@@ -20,11 +21,7 @@ TEST(TrainMnistSlow, WarmedUpAdversarialTrainingLeavesTheLossOfAConstantPredicto
   MemoryRunContext context;
   context.UseFreshModel(Plugin("mnist_cnn"), {1, 28, 28, 10});
   context.UseBuiltin("train", Plugin("mnist"));
-  for (const std::string name : {"train-images-idx3-ubyte", "train-labels-idx1-ubyte"}) {
-    const auto view = FileView::Open(testing::TestDataFolder() + "/mnist/" + name + ".gz");
-    ASSERT_TRUE(view.ok()) << view.status();
-    context.inputs["train"].files.push_back({name, *view});
-  }
+  context.inputs["train"].files = testing::MnistTrainFiles();
   v1::TrainSpec spec;
   spec.mutable_objective()->set_name("pgd_at");
   spec.mutable_threat()->set_norm(v1::LINF);

@@ -33,6 +33,15 @@ std::string Gunzip(const std::string& path) {
   return out;
 }
 
+DataFiles MnistFiles(const std::string& part) {
+  DataFiles files;
+  for (const char* kind : {"-images-idx3-ubyte", "-labels-idx1-ubyte"}) {
+    const std::string path = TestDataFolder() + "/mnist/" + part + kind + ".gz";
+    files.push_back({part + kind, FileView::Own(Gunzip(path))});
+  }
+  return files;
+}
+
 template <class T>
 T Value(absl::StatusOr<T> result) {
   if (!result.ok()) throw std::runtime_error(result.status().ToString());
@@ -41,14 +50,9 @@ T Value(absl::StatusOr<T> result) {
 
 }  // namespace
 
-DataFiles MnistTestFiles() {
-  DataFiles files;
-  for (const char* name : {"t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"}) {
-    const std::string path = TestDataFolder() + "/mnist/" + name + ".gz";
-    files.push_back({name, FileView::Own(Gunzip(path))});
-  }
-  return files;
-}
+DataFiles MnistTestFiles() { return MnistFiles("t10k"); }
+
+DataFiles MnistTrainFiles() { return MnistFiles("train"); }
 
 Batch MnistTestBatch(int64_t count) {
   v1::PluginSpec reader;

@@ -12,6 +12,8 @@ namespace adamant::testing {
 
 // MNIST's two test files, decompressed.
 DataFiles MnistTestFiles();
+// Its two training files.
+DataFiles MnistTrainFiles();
 
 // The first `count` images of the MNIST test split.
 Batch MnistTestBatch(int64_t count);
