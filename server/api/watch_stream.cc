@@ -99,10 +99,11 @@ class WatchStream : public grpc::ServerWriteReactor<v1::JobEvent>,
  private:
   enum class Step { kNothing, kWrite, kRead, kFinish };
 
-  // Advances on the stream pool, once for many hints.
-  void Wake(const std::shared_ptr<WatchStream>& alive) {
+  // Advances on the stream pool, once for many hints; with `news` the event log is read again.
+  void Wake(const std::shared_ptr<WatchStream>& alive, bool news = true) {
     {
       absl::MutexLock lock(&mutex_);
+      news_ = news_ || news;
       if (woken_ || finished_) return;
       woken_ = true;
     }
@@ -110,14 +111,12 @@ class WatchStream : public grpc::ServerWriteReactor<v1::JobEvent>,
       {
         absl::MutexLock lock(&alive->mutex_);
         alive->woken_ = false;
-        alive->news_ = true;
       }
       alive->Advance();
     });
     if (!taken) {
       absl::MutexLock lock(&mutex_);
       woken_ = false;  // the next timer tick looks again
-      news_ = true;
     }
   }
 
@@ -175,7 +174,7 @@ class WatchStream : public grpc::ServerWriteReactor<v1::JobEvent>,
         }
       }
     }
-    if (auto alive = weak_from_this().lock()) Wake(alive);
+    if (auto alive = weak_from_this().lock()) Wake(alive, /*news=*/false);
   }
 
   bool Wants(v1::EventType type) const { return types_.empty() || types_.count(type) > 0; }

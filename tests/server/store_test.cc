@@ -80,6 +80,16 @@ TEST_F(StoreTest, ReturnsASubmittedJobAlsoAfterReopening) {
   EXPECT_EQ(Events(found->name()).at(0).state().to(), v1::QUEUED);
 }
 
+TEST_F(StoreTest, OpensAgainWhileAJobRefersToAModelAndADataset) {
+  v1::JobSpec spec;
+  spec.mutable_attack()->mutable_model()->set_model("models/some");
+  spec.mutable_attack()->mutable_data()->set_dataset("datasets/some");
+  const auto submitted = Submit(MakeJob(spec, {}, "local", "me", absl::Now()));
+  ASSERT_TRUE(submitted.ok()) << submitted.status();
+  Open();
+  EXPECT_TRUE(Get(submitted->job.name()).ok());
+}
+
 TEST_F(StoreTest, HidesAJobFromOtherTenants) {
   const auto submitted = Submit(SomeJob());
   const absl::Status foreign = Get(submitted->job.name(), "other").status();
