@@ -108,6 +108,11 @@ int RunCommand(const Command& command, Session& session) {
   return ShowError(command.action, status, session);
 }
 
+// CLI11 puts the command's own name behind the path it is given.
+std::string HelpText(const CLI::App& app) {
+  return app.get_parent() == nullptr ? app.help() : app.help(CommandPath(*app.get_parent()));
+}
+
 // `help` alone prints the commands, `help exit-codes` the codes, `help COMMAND...` its options.
 absl::StatusOr<int> Help(CLI::App& root, const std::vector<std::string>& topics, Session& session) {
   if (topics == std::vector<std::string>{"exit-codes"}) {
@@ -123,7 +128,7 @@ absl::StatusOr<int> Help(CLI::App& root, const std::vector<std::string>& topics,
     }
     app = app->get_subcommand(topic);
   }
-  session.out() << app->help(CommandPath(*app));
+  session.out() << HelpText(*app);
   return kExitOk;
 }
 
@@ -173,7 +178,7 @@ int RunCli(const std::vector<std::string>& arguments, Streams streams, Interrupt
   try {
     root.parse(std::vector<std::string>(arguments.rbegin(), arguments.rend()));
   } catch (const CLI::CallForHelp&) {
-    streams.out << Deepest(root).help(CommandPath(Deepest(root)));
+    streams.out << HelpText(Deepest(root));
     return kExitOk;
   } catch (const CLI::CallForVersion& version) {
     streams.out << version.what() << "\n";
@@ -187,7 +192,7 @@ int RunCli(const std::vector<std::string>& arguments, Streams streams, Interrupt
   for (const Command& command : commands) {
     if (command.app == &reached) return RunCommand(command, session);
   }
-  streams.err << reached.help(CommandPath(reached));  // a group without its verb
+  streams.err << HelpText(reached);  // a group without its verb
   return kExitUsage;
 }
 

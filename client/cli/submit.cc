@@ -76,7 +76,7 @@ void AddSubmitFlags(CLI::App& app, SubmitFlags& flags) {
 }
 
 void AddThreatFlags(CLI::App& app, ThreatFlags& flags) {
-  app.add_option("--norm", flags.norm, "linf, l2, l1 or l0")->group("Threat model");
+  app.add_option("--norm", flags.norm, "linf (default), l2, l1 or l0")->group("Threat model");
   app.add_option("--epsilon", flags.epsilon,
                  "largest change in [0,1] pixel units, e.g. 8/255 or 0.3 (l0: pixels)")
       ->group("Threat model");
@@ -100,6 +100,8 @@ absl::Status ApplyThreat(const ThreatFlags& flags, v1::ThreatModel& threat,
   if (!flags.norm.empty()) {
     ASSIGN_OR_RETURN(const int norm, ParseEnum("norm", flags.norm, *v1::Norm_descriptor()));
     threat.set_norm(static_cast<v1::Norm>(norm));
+  } else if (!flags.epsilon.empty() && threat.norm() == v1::NORM_UNSPECIFIED) {
+    threat.set_norm(v1::LINF);
   }
   if (flags.epsilon.empty()) return absl::OkStatus();
   const std::vector<std::string> parts = absl::StrSplit(flags.epsilon, ',');

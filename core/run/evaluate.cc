@@ -13,6 +13,7 @@
 #include "core/base/torch.h"
 #include "core/run/attack_artifacts.h"
 #include "core/run/attack_report.h"
+#include "core/run/fingerprint.h"
 #include "core/run/inputs.h"
 
 namespace adamant {
@@ -196,6 +197,7 @@ absl::Status EvaluateModel(Model& model, const DataSlice& data, const v1::Attack
   report.set_selection(SelectionText(data.ids));
   report.set_seed(options.seed);
   report.set_device(context.device());
+  report.set_fingerprint(Fingerprint(context.device()));
   FillReport(result, instances, spec, shape.num_classes, report);
   report.set_config_hash(ConfigHash(spec, instances, report));
   RETURN_IF_ERROR(WriteFiles(result, samples, instances, spec, context, report));

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <gmock/gmock.h>
 
+#include <chrono>
 #include <thread>
 
 #include "tests/support/api/api_rig.h"
@@ -115,6 +116,23 @@ TEST_F(ApiJobsTest, WatchesWhileTheJobRuns) {
   EXPECT_EQ(events.front().type(), v1::SNAPSHOT);
   EXPECT_EQ(events.back().state().to(), v1::CANCELLED);
   EXPECT_TRUE(events.back().terminal());
+}
+
+TEST_F(ApiJobsTest, SendsProgressWhileNothingDurableHappens) {
+  const v1::Job job = rig_.Submit(kWaitForStop);
+  v1::WatchJobRequest request;
+  request.set_name(job.name());
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(60));
+  const auto reader = rig_.robustness->WatchJob(&context, request);
+  v1::JobEvent event;
+  bool progress = false;
+  while (!progress && reader->Read(&event)) progress = event.type() == v1::PROGRESS;
+  EXPECT_TRUE(progress);
+  context.TryCancel();
+  reader->Finish();
+  v1::Job cancelled;
+  EXPECT_TRUE(Cancel(job.name(), cancelled).ok());
 }
 
 TEST_F(ApiJobsTest, SendsTheTerminalEventAgainForAJobThatHasEnded) {
