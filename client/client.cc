@@ -231,23 +231,4 @@ std::string NewUuid() {
                          words[1] & 0xffff, words[2] >> 16, words[2] & 0xffff, words[3]);
 }
 
-std::string BlobName(const v1::BlobRef& blob) {
-  return absl::StrCat("blobs/", blob.sha256(), "/", blob.size_bytes());
-}
-
-absl::StatusOr<v1::BlobRef> ParseBlobName(absl::string_view name) {
-  const std::vector<std::string> parts = absl::StrSplit(name, '/');
-  v1::BlobRef blob;
-  int64_t size = 0;
-  if (parts.size() != 3 || parts[0] != "blobs" || parts[1].size() != 64 ||
-      parts[1].find_first_not_of("0123456789abcdef") != std::string::npos ||
-      !absl::SimpleAtoi(parts[2], &size) || size < 0) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("\"", name, "\" is not a blob name; write blobs/SHA256/SIZE"));
-  }
-  blob.set_sha256(parts[1]);
-  blob.set_size_bytes(size);
-  return blob;
-}
-
 }  // namespace adamant

@@ -15,6 +15,7 @@
 #include "adamant/v1/robustness_service.grpc.pb.h"
 #include "adamant/v1/system.grpc.pb.h"
 #include "client/cancel.h"
+#include "common/blob_name.h"
 
 namespace adamant {
 
@@ -112,9 +113,5 @@ class Client {
 
 // A random UUID (version 4), 36 characters.
 std::string NewUuid();
-
-// `blobs/{sha256}/{size}`.
-std::string BlobName(const v1::BlobRef& blob);
-absl::StatusOr<v1::BlobRef> ParseBlobName(absl::string_view name);
 
 }  // namespace adamant

@@ -9,10 +9,10 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "common/blob_name.h"
 #include "common/status_macros.h"
 #include "server/api/blob_service.h"
 #include "server/api/status.h"
-#include "server/blobs/blob_name.h"
 
 namespace adamant {
 namespace {

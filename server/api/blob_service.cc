@@ -7,11 +7,11 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "common/blob_name.h"
 #include "common/status_macros.h"
 #include "server/api/blob_download.h"
 #include "server/api/blob_upload.h"
 #include "server/api/unary.h"
-#include "server/blobs/blob_name.h"
 #include "server/store/await.h"
 
 namespace adamant {
@@ -20,18 +20,6 @@ namespace {
 constexpr int kMaxBlobsPerQuery = 10000;
 
 }  // namespace
-
-absl::StatusOr<v1::BlobRef> ParseBlobName(absl::string_view name) {
-  const std::vector<absl::string_view> parts = absl::StrSplit(name, '/');
-  v1::BlobRef blob;
-  int64_t size = 0;
-  if (parts.size() != 3 || parts[0] != "blobs" || !absl::SimpleAtoi(parts[2], &size))
-    return InvalidField("name", "INVALID_SPEC", "must be blobs/{sha256}/{size}");
-  blob.set_sha256(std::string(parts[1]));
-  blob.set_size_bytes(size);
-  RETURN_IF_ERROR(CheckBlobRef(blob));
-  return blob;
-}
 
 absl::StatusOr<UploadName> ParseUploadName(absl::string_view name) {
   const std::vector<absl::string_view> parts = absl::StrSplit(name, absl::MaxSplits('/', 2));

@@ -18,8 +18,6 @@ struct UploadName {
 
 // INVALID_ARGUMENT / INVALID_SPEC for another form.
 absl::StatusOr<UploadName> ParseUploadName(absl::string_view name);
-// `blobs/{sha256}/{size}`; the same errors.
-absl::StatusOr<v1::BlobRef> ParseBlobName(absl::string_view name);
 
 // Uploads and downloads; see blob.proto. Thread-safe.
 class BlobServiceImpl : public v1::BlobService::CallbackService {

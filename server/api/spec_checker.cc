@@ -9,8 +9,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/strip.h"
+#include "common/blob_name.h"
 #include "common/error_reason.h"
-#include "server/blobs/blob_name.h"
 #include "server/jobs/job.h"
 
 namespace adamant {

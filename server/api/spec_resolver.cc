@@ -4,10 +4,10 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
+#include "common/blob_name.h"
 #include "common/nearest.h"
 #include "common/status_macros.h"
 #include "server/api/status.h"
-#include "server/blobs/blob_name.h"
 #include "server/jobs/job.h"
 #include "server/store/await.h"
 

@@ -4,10 +4,10 @@
 #include <grpcpp/grpcpp.h>
 
 #include "absl/time/clock.h"
+#include "common/blob_name.h"
 #include "common/sha256.h"
 #include "server/api/blob_upload.h"
 #include "server/api/unary.h"
-#include "server/blobs/blob_name.h"
 #include "server/jobs/job.h"
 #include "server/telemetry/process_sample.h"
 

@@ -14,11 +14,11 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "common/blob_name.h"
 #include "common/error_reason.h"
 #include "common/sha256.h"
 #include "common/status_macros.h"
 #include "server/blobs/blob_files.h"
-#include "server/blobs/blob_name.h"
 
 namespace adamant {
 namespace {

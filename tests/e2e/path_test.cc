@@ -8,7 +8,8 @@
 #include <string>
 #include <vector>
 
-#include "common/files.h"
+#include "client/cancel.h"
+#include "client/client.h"
 #include "tests/support/programs/program.h"
 #include "tests/support/test_data.h"
 
@@ -61,7 +62,7 @@ std::vector<std::string> TrainArguments(const std::string& id) {
 }
 
 // The stored job, whatever `--wait` printed.
-Value JobData(const ServerProcess& server, const ProgramResult& submitted) {
+Value JobData(const ProgramResult& submitted) {
   EXPECT_EQ(submitted.exit_code, 0) << submitted.out << submitted.err;
   return At(Json(submitted.out), {"data"});
 }
@@ -69,7 +70,7 @@ Value JobData(const ServerProcess& server, const ProgramResult& submitted) {
 TEST(Path, TrainsAttacksAndExplains) {
   const TemporaryFolder folder;
   ServerProcess server(folder.path() + "/data");
-  const Value trained = JobData(server, server.Cli(TrainArguments("robust")));
+  const Value trained = JobData(server.Cli(TrainArguments("robust")));
   EXPECT_EQ(At(trained, {"state"}).string_value(), "SUCCEEDED");
   EXPECT_EQ(Number(At(trained, {"result", "train", "steps"})), 32);
 
@@ -77,7 +78,7 @@ TEST(Path, TrainsAttacksAndExplains) {
       server.Cli(Join(Join({"-o", "json", "attack", "--model", "robust"}, kData),
                       {"--norm", "linf", "--epsilon", "0.06", "--attack", "fgsm", "--attack", "pgd",
                        "--param", "steps=5", "--wait"}));
-  const Value report = At(JobData(server, attack), {"result", "attack"});
+  const Value report = At(JobData(attack), {"result", "attack"});
   EXPECT_EQ(Number(At(report, {"num_samples"})), 128);
   EXPECT_EQ(At(report, {"verdict"}).string_value(), "UNCHECKED");
   EXPECT_LE(Number(At(report, {"robust_accuracy", "correct"})),
@@ -87,7 +88,7 @@ TEST(Path, TrainsAttacksAndExplains) {
   const ProgramResult explain = server.Cli(Join(
       Join({"-o", "json", "explain", "--model", "robust"}, kData),
       {"--samples", "4", "--explainer", "grad_cam", "--out", folder.path() + "/maps", "--wait"}));
-  const Value maps = At(JobData(server, explain), {"result", "explain"});
+  const Value maps = At(JobData(explain), {"result", "explain"});
   EXPECT_EQ(Number(At(maps, {"num_maps"})), 4);
   EXPECT_FALSE(std::filesystem::is_empty(folder.path() + "/maps"));
 }
@@ -95,7 +96,7 @@ TEST(Path, TrainsAttacksAndExplains) {
 TEST(Path, AFetchedCheckpointRegistersAgainAndGivesTheSameNumbers) {
   const TemporaryFolder folder;
   ServerProcess server(folder.path() + "/data");
-  JobData(server, server.Cli(TrainArguments("first")));
+  JobData(server.Cli(TrainArguments("first")));
   const std::string file = folder.path() + "/weights.safetensors";
   EXPECT_EQ(server.Cli({"blob", "get", "models/first", file}).exit_code, 0);
   const ProgramResult added = server.Cli({"model", "add", "second", file});
@@ -105,7 +106,7 @@ TEST(Path, AFetchedCheckpointRegistersAgainAndGivesTheSameNumbers) {
     const ProgramResult attack = server.Cli(
         Join(Join({"-o", "json", "attack", "--model", i == 0 ? "first" : "second"}, kData),
              {"--norm", "linf", "--epsilon", "0.06", "--attack", "fgsm", "--wait"}));
-    reports[i] = At(JobData(server, attack), {"result", "attack"});
+    reports[i] = At(JobData(attack), {"result", "attack"});
   }
   for (const char* field : {"clean_accuracy", "robust_accuracy"}) {
     EXPECT_EQ(Number(At(reports[0], {field, "correct"})),
@@ -113,32 +114,64 @@ TEST(Path, AFetchedCheckpointRegistersAgainAndGivesTheSameNumbers) {
   }
 }
 
+// Ends a watch at the first event of the wanted type.
+void WatchUntil(const ServerProcess& server, const std::string& job, v1::EventType type) {
+  const auto client = Client::Create(server.address());
+  ASSERT_TRUE(client.ok()) << client.status();
+  CancelToken cancel;
+  bool seen = false;
+  const absl::Status ended = (*client)->Watch(
+      job, 1,
+      [&](const v1::JobEvent& event) {
+        seen = seen || event.type() == type;
+        if (seen) cancel.Cancel();
+      },
+      &cancel);
+  EXPECT_TRUE(seen) << ended;
+}
+
 TEST(Path, AKilledServerGoesOnWithItsJobsAndTheResultIsTheSameToTheBit) {
   const TemporaryFolder folder;
-  std::vector<std::string> arguments = TrainArguments("killed");
-  arguments.pop_back();  // --wait
+  const std::vector<std::string> train = {"train",
+                                          "--model",
+                                          "mini_gap",
+                                          "--dataset",
+                                          "shapes",
+                                          "--param",
+                                          "train=3000",
+                                          "--objective",
+                                          "pgd_at",
+                                          "--epsilon",
+                                          "0.06",
+                                          "--epochs",
+                                          "4",
+                                          "--lr",
+                                          "0.1",
+                                          "--set",
+                                          "checkpoint.every_steps=10",
+                                          "--eval-samples",
+                                          "100"};
   std::string undisturbed;
   {
     ServerProcess server(folder.path() + "/quiet");
-    const Value job = JobData(server, server.Cli(TrainArguments("quiet")));
+    const Value job = JobData(server.Cli(Join(Join({"-o", "json"}, train), {"--wait"})));
     undisturbed = At(job, {"result", "train", "weights_sha256"}).string_value();
+    ASSERT_EQ(undisturbed.size(), 64u);
   }
-  arguments[0] = "--output";
-  arguments[1] = "name";
   std::string job;
   {
     ServerProcess server(folder.path() + "/data");
-    const ProgramResult submitted = server.Cli(arguments);
+    const ProgramResult submitted = server.Cli(Join({"-o", "name"}, train));
     ASSERT_EQ(submitted.exit_code, 0) << submitted.err;
     job = submitted.out.substr(0, submitted.out.find('\n'));
-    // The watch of checkpoints ends the wait: the kill falls into the middle of the run.
-    const ProgramResult status = server.Cli({"-o", "json", "job", "wait", job, "--timeout", "1"});
-    EXPECT_EQ(status.exit_code == 3 || status.exit_code == 0, true) << status.err;
+    WatchUntil(server, job, v1::CHECKPOINT);
     server.Kill();
   }
   ServerProcess server(folder.path() + "/data");
-  const Value done = JobData(server, server.Cli({"-o", "json", "job", "wait", job}));
+  const Value done = JobData(server.Cli({"-o", "json", "job", "wait", job}));
   EXPECT_EQ(At(done, {"state"}).string_value(), "SUCCEEDED");
+  EXPECT_EQ(At(done, {"attempts"}).list_value().values_size(), 2);
+  EXPECT_TRUE(At(done, {"result", "train", "resumed"}).bool_value());
   EXPECT_EQ(At(done, {"result", "train", "weights_sha256"}).string_value(), undisturbed);
 }
 
@@ -164,7 +197,7 @@ TEST(Path, TheReferenceCheckpointGivesItsReferenceNumbers) {
         server.Cli({"-o", "json", "attack", "--model", model, "--dataset", "mnist", "--samples",
                     "1000", "--norm", "linf", "--epsilon", "0.1", "--attack", "fgsm", "--param",
                     "numerics=reference", "--wait"});
-    const Value report = At(JobData(server, attack), {"result", "attack"});
+    const Value report = At(JobData(attack), {"result", "attack"});
     EXPECT_EQ(Number(At(report, {"clean_accuracy", "correct"})), 982) << model;
     EXPECT_NEAR(Number(At(report, {"robust_accuracy", "correct"})), 971, 3) << model;
   }

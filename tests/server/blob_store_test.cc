@@ -7,9 +7,9 @@
 #include <filesystem>
 #include <fstream>
 
+#include "common/blob_name.h"
 #include "common/error_reason.h"
 #include "common/sha256.h"
-#include "server/blobs/blob_name.h"
 #include "server/blobs/local_blob_store.h"
 #include "tests/support/temporary_folder.h"
 

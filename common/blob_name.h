@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// Checks of the identifiers that file names are built from.
+// How blobs are named, and checks of the identifiers that file names are built from.
 #pragma once
 
 #include <cstdint>
 #include <string>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "adamant/v1/blob.pb.h"
 
@@ -22,5 +23,7 @@ bool IsUuid(absl::string_view text);
 
 // `blobs/{sha256}/{size}`.
 std::string BlobName(const v1::BlobRef& blob);
+// The reverse. INVALID_ARGUMENT / INVALID_SPEC for another form, and as CheckBlobRef.
+absl::StatusOr<v1::BlobRef> ParseBlobName(absl::string_view name);
 
 }  // namespace adamant

@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "server/blobs/blob_name.h"
+#include "common/blob_name.h"
 
 #include <algorithm>
+#include <vector>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "common/error_reason.h"
+#include "common/status_macros.h"
 
 namespace adamant {
 namespace {
@@ -44,6 +48,22 @@ bool IsUuid(absl::string_view text) {
 
 std::string BlobName(const v1::BlobRef& blob) {
   return absl::StrCat("blobs/", blob.sha256(), "/", blob.size_bytes());
+}
+
+absl::StatusOr<v1::BlobRef> ParseBlobName(absl::string_view name) {
+  const std::vector<absl::string_view> parts = absl::StrSplit(name, '/');
+  v1::BlobRef blob;
+  int64_t size = 0;
+  if (parts.size() != 3 || parts[0] != "blobs" || !absl::SimpleAtoi(parts[2], &size)) {
+    return WithReason(
+        absl::InvalidArgumentError(absl::StrCat("\"", name.substr(0, 128),
+                                                "\" is not a blob name; write blobs/SHA256/SIZE")),
+        "INVALID_SPEC");
+  }
+  blob.set_sha256(std::string(parts[1]));
+  blob.set_size_bytes(size);
+  RETURN_IF_ERROR(CheckBlobRef(blob));
+  return blob;
 }
 
 }  // namespace adamant
