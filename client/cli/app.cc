@@ -146,7 +146,7 @@ CLI::Option* AddTyped(CLI::App& app, const std::string& flag, const std::string&
   return app.add_option(absl::StrCat("--", flag), help)
       ->type_name("TEXT")
       ->type_size(1)
-      ->expected(1, 1 << 20)
+      ->expected(-1)  // CLI11 limits an option to one value a time only when it has no end
       ->allow_extra_args(false)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
 }

@@ -13,6 +13,7 @@
 #include "absl/strings/str_split.h"
 #include "common/sha256.h"
 #include "common/status_macros.h"
+#include "core/base/canonical_json.h"
 #include "core/base/torch.h"
 #include "core/models/safetensors.h"
 #include "core/models/safetensors_header.h"
@@ -25,40 +26,6 @@ using google::protobuf::Struct;
 using google::protobuf::Value;
 
 constexpr size_t kMaxListed = 20;
-
-std::string CanonicalNumber(double number) {
-  char text[40];
-  const auto end = std::to_chars(text, text + sizeof(text), number).ptr;
-  return std::string(text, end);
-}
-
-std::string CanonicalJson(const Value& value) {
-  switch (value.kind_case()) {
-    case Value::kBoolValue:
-      return value.bool_value() ? "true" : "false";
-    case Value::kNumberValue:
-      return CanonicalNumber(value.number_value());
-    case Value::kStringValue:
-      return JsonQuoted(value.string_value());
-    case Value::kListValue: {
-      std::vector<std::string> items;
-      for (const Value& item : value.list_value().values()) items.push_back(CanonicalJson(item));
-      return absl::StrCat("[", absl::StrJoin(items, ","), "]");
-    }
-    default:
-      return "null";  // parameters of plug-ins are not nested deeper
-  }
-}
-
-// Keys sorted, shortest numbers, no spaces.
-std::string CanonicalJson(const Struct& params) {
-  const std::map<std::string, Value> sorted(params.fields().begin(), params.fields().end());
-  std::vector<std::string> members;
-  for (const auto& [key, value] : sorted) {
-    members.push_back(absl::StrCat(JsonQuoted(key), ":", CanonicalJson(value)));
-  }
-  return absl::StrCat("{", absl::StrJoin(members, ","), "}");
-}
 
 const std::string* Find(const std::map<std::string, std::string>& metadata,
                         const std::string& key) {

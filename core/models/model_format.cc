@@ -5,16 +5,14 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "common/model_magic.h"
+#include "common/status_macros.h"
 #include "core/models/model_file.h"
 
 namespace adamant {
 namespace {
 
-constexpr absl::string_view kAccepted = "; upload TorchScript or safetensors";
-
-absl::Status Refuse(absl::string_view why) {
-  return absl::InvalidArgumentError(absl::StrCat("FORMAT_REFUSED: ", why, kAccepted));
-}
+absl::Status Refuse(absl::string_view why) { return RefusedModelFormat(why); }
 
 // The little-endian number of `bytes` bytes at `at`, which must lie inside.
 uint64_t Number(absl::string_view s, size_t at, size_t bytes) {
@@ -56,37 +54,11 @@ absl::StatusOr<v1::ModelFormat> RecogniseZip(absl::string_view bytes) {
   return Refuse("zip archive without TorchScript content");
 }
 
-struct Magic {
-  absl::string_view bytes;
-  const char* what;
-};
-
-constexpr Magic kRefused[] = {
-    {absl::string_view("\x89HDF", 4), "HDF5 files are not accepted"},
-    {absl::string_view("\x1f\x8b", 2), "gzip files are not accepted"},
-    {absl::string_view("7z\xbc\xaf", 4), "7z archives are not accepted"},
-    {absl::string_view("GGUF", 4), "GGUF files are not accepted"},
-    {absl::string_view("\x7f"
-                       "ELF",
-                       4),
-     "programs are not accepted"},
-    {absl::string_view("#!", 2), "scripts are not accepted"},
-};
-
 }  // namespace
 
 absl::StatusOr<v1::ModelFormat> RecogniseModelFormat(absl::string_view bytes) {
-  if (bytes.empty()) return Refuse("the file is empty");
-  const auto second = bytes.size() > 1 ? static_cast<unsigned char>(bytes[1]) : 0;
-  if (bytes[0] == '\x80' && second >= 2 && second <= 5) {
-    return Refuse("pickle files are not accepted");
-  }
-  if (absl::StartsWith(bytes, "PK")) return RecogniseZip(bytes);
-  for (const Magic& magic : kRefused) {
-    if (absl::StartsWith(bytes, magic.bytes)) return Refuse(magic.what);
-  }
-  if (bytes.size() > 8 && bytes[8] == '{') return v1::SAFETENSORS;
-  return Refuse("not a readable model file");
+  ASSIGN_OR_RETURN(const v1::ModelFormat format, ModelFormatByMagic(bytes));
+  return format == v1::TORCHSCRIPT ? RecogniseZip(bytes) : format;
 }
 
 }  // namespace adamant

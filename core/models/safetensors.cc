@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "common/status_macros.h"
+#include "core/base/canonical_json.h"
 #include "core/base/torch.h"
 #include "core/models/safetensors_header.h"
 

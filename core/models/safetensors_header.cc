@@ -297,19 +297,4 @@ absl::StatusOr<SafetensorsHeader> ParseSafetensorsHeader(absl::string_view text)
   return Scanner(text).Header();
 }
 
-std::string JsonQuoted(absl::string_view text) {
-  std::string out = "\"";
-  for (char c : text) {
-    if (c == '"' || c == '\\') {
-      out.push_back('\\');
-      out.push_back(c);
-    } else if (static_cast<unsigned char>(c) < 0x20) {
-      absl::StrAppendFormat(&out, "\\u%04x", static_cast<unsigned char>(c));
-    } else {
-      out.push_back(c);
-    }
-  }
-  return out + "\"";
-}
-
 }  // namespace adamant

@@ -28,7 +28,4 @@ struct SafetensorsHeader {
 // Rules ST-02 to ST-07. `text` is the header, whose first byte has file offset 8.
 absl::StatusOr<SafetensorsHeader> ParseSafetensorsHeader(absl::string_view text);
 
-// `text` as a JSON string with its quotes.
-std::string JsonQuoted(absl::string_view text);
-
 }  // namespace adamant

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/run/explain_artifacts.h"
 
-#include <google/protobuf/util/json_util.h>
-
 #include <charconv>
 #include <map>
 
@@ -10,19 +8,12 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
 #include "common/version.h"
+#include "core/base/canonical_json.h"
 #include "core/base/torch.h"
 #include "core/models/safetensors.h"
 
 namespace adamant {
 namespace {
-
-std::string Json(const google::protobuf::Message& message) {
-  std::string text;
-  google::protobuf::util::JsonPrintOptions options;
-  options.preserve_proto_field_names = true;
-  static_cast<void>(google::protobuf::util::MessageToJsonString(message, &text, options));
-  return text;
-}
 
 std::string Number(double value) {
   char text[32];
@@ -57,7 +48,7 @@ std::map<std::string, std::string> Metadata(const MapColumn& column, const Expla
   return {{"schema", "adamant.maps/1"},
           {"model_digest", facts.model_digest},
           {"dataset_digest", facts.data_digest},
-          {"explainer", Json(column.spec)},
+          {"explainer", CanonicalJson(column.spec)},
           {"layer", column.layer},
           {"score", plan.score_name},
           {"target", plan.target_name},

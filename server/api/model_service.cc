@@ -3,13 +3,11 @@
 
 #include <unistd.h>
 
-#include <cstring>
 #include <utility>
 
-#include "absl/strings/escaping.h"
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "common/model_magic.h"
 #include "common/status_macros.h"
 #include "google/protobuf/util/message_differencer.h"
 #include "server/api/list_page.h"
@@ -21,7 +19,6 @@
 namespace adamant {
 namespace {
 
-constexpr size_t kMagicBytes = 9;
 constexpr int kMaxSide = 4096;
 constexpr int kMaxClasses = 100000;
 
@@ -58,24 +55,16 @@ void CheckDeclaredShape(SpecChecker& checker, const v1::RegisterModelRequest& re
 
 absl::StatusOr<v1::ModelFormat> ModelServiceImpl::ReadFormat(const v1::BlobRef& blob) {
   ASSIGN_OR_RETURN(const Descriptor file, parts_.blobs.Open(blob));
-  char magic[kMagicBytes] = {};
+  char magic[kModelMagicBytes] = {};
   const ssize_t got = pread(file.get(), magic, sizeof(magic), 0);
-  if (got == sizeof(magic) && magic[8] == '{') {
-    uint64_t header = 0;
-    std::memcpy(&header, magic, sizeof(header));
-    if (header >= 2 && header <= static_cast<uint64_t>(blob.size_bytes())) return v1::SAFETENSORS;
-  }
-  const absl::string_view found(magic, got > 0 ? static_cast<size_t>(got) : 0);
-  if (absl::StartsWith(found, "PK\x03\x04")) {
-    if (parts_.accept_torchscript) return v1::TORCHSCRIPT;
+  const auto format = ModelFormatByMagic({magic, got > 0 ? static_cast<size_t>(got) : 0});
+  if (!format.ok()) return InvalidField("blob", "FORMAT_REFUSED", format.status().message());
+  if (*format == v1::TORCHSCRIPT && !parts_.accept_torchscript) {
     return InvalidField("blob", "FORMAT_REFUSED",
                         "a zip archive; this server does not accept TorchScript, upload "
                         "safetensors");
   }
-  return InvalidField("blob", "FORMAT_REFUSED",
-                      absl::StrCat("begins with bytes ", absl::BytesToHexString(found.substr(0, 4)),
-                                   ", which is neither safetensors nor a TorchScript archive; save "
-                                   "the weights as safetensors"));
+  return format;
 }
 
 absl::StatusOr<v1::Model> ModelServiceImpl::CheckRegister(const v1::RegisterModelRequest& request) {

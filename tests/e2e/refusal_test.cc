@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "common/files.h"
+#include "absl/strings/match.h"
 #include "tests/support/programs/program.h"
 #include "tests/support/test_data.h"
 
@@ -25,10 +25,11 @@ struct BadCommand {
 TEST(Refusal, BadRequestsSayWhatIsWrongAndTheServerGoesOn) {
   const TemporaryFolder folder;
   ServerProcess server(folder.path() + "/data");
-  const std::vector<std::string> attack = {"attack", "--model",   "none", "--dataset",
-                                           "shapes", "--epsilon", "0.1"};
+  const std::vector<std::string> train = {"train",  "--model",     "mini_gap", "--dataset",
+                                          "shapes", "--epochs",    "1",        "--epsilon",
+                                          "0.1",    "--objective", "pgd_at"};
   const auto with = [&](std::vector<std::string> more) {
-    more.insert(more.begin(), attack.begin(), attack.end());
+    more.insert(more.begin(), train.begin(), train.end());
     return more;
   };
   const std::vector<BadCommand> commands = {
@@ -36,7 +37,11 @@ TEST(Refusal, BadRequestsSayWhatIsWrongAndTheServerGoesOn) {
       {"parameter out of range", with({"--attack", "pgd", "--param", "steps=0"}), 6,
        "outside [1, 100000]"},
       {"unknown parameter", with({"--attack", "pgd", "--param", "step=3"}), 6, "\"steps\""},
-      {"unknown model", with({"--attack", "fgsm"}), 6, "none"},
+      {"unknown model",
+       {"attack", "--model", "absent", "--dataset", "shapes", "--attack", "fgsm", "--epsilon",
+        "0.1"},
+       6,
+       "unknown model \"absent\""},
       {"unknown command", {"atack"}, 2, "attack"},
       {"unknown option", {"attack", "--espilon", "0.1"}, 2, "--epsilon"},
       {"missing job", {"job", "get", "jobs/aaaaaaaaaaaaaaaaaaaaaaaaaa"}, 6, "JOB_NOT_FOUND"},
@@ -80,9 +85,9 @@ struct BadFile {
 TEST(Refusal, MalformedAndHostileUploadsAreRejectedWithTheirReason) {
   REQUIRE_TEST_DATA();
   const BadFile files[] = {
-      {"empty.pt", "empty"},
-      {"pickle_plain.pt", "pickle"},
-      {"pickle_state_dict_zip.pt", "state dict"},
+      {"empty.pt", "the file is empty"},
+      {"pickle_plain.pt", "pickle files are not accepted"},
+      {"pickle_state_dict_zip.pt", "pickle / state dict, not TorchScript"},
       {"zip_not_torchscript.pt", "zip archive without TorchScript content"},
       {"torchscript_truncated.pt", "truncated"},
       {"safetensors_data_beyond_file.safetensors", "fc.weight"},
@@ -96,10 +101,15 @@ TEST(Refusal, MalformedAndHostileUploadsAreRejectedWithTheirReason) {
   ServerProcess server(folder.path() + "/data");
   int number = 0;
   for (const BadFile& file : files) {
-    const ProgramResult result =
-        server.Cli({"model", "add", "bad-" + std::to_string(++number),
-                    TestDataFolder() + "/checkpoints/bad/" + file.name, "--architecture",
-                    "mnist_cnn", "--param", "kind=advertorch"});
+    std::vector<std::string> add = {"model", "add", "bad-" + std::to_string(++number),
+                                    TestDataFolder() + "/checkpoints/bad/" + file.name};
+    const bool script = absl::EndsWith(file.name, ".pt");
+    for (const char* option :
+         script ? std::vector<const char*>{"--classes", "10", "--input", "1,28,28"}
+                : std::vector<const char*>{"--architecture", "mnist_cnn"}) {
+      add.emplace_back(option);
+    }
+    const ProgramResult result = server.Cli(add);
     EXPECT_EQ(result.exit_code, 6) << file.name << result.out << result.err;
     EXPECT_THAT(result.err, HasSubstr(file.message)) << file.name;
   }

@@ -80,11 +80,16 @@ TEST_F(StoreTest, ReturnsASubmittedJobAlsoAfterReopening) {
   EXPECT_EQ(Events(found->name()).at(0).state().to(), v1::QUEUED);
 }
 
-TEST_F(StoreTest, OpensAgainWhileAJobRefersToAModelAndADataset) {
-  v1::JobSpec spec;
-  spec.mutable_attack()->mutable_model()->set_model("models/some");
-  spec.mutable_attack()->mutable_data()->set_dataset("datasets/some");
-  const auto submitted = Submit(MakeJob(spec, {}, "local", "me", absl::Now()));
+TEST_F(StoreTest, OpensAgainWhileAJobRefersToAModel) {
+  v1::Model model;
+  model.set_name("models/m");
+  const auto same = [](const v1::Model&) { return false; };
+  ASSERT_TRUE(Await<v1::Model>([&](auto reply) {
+                store_->models().Put("local", model, same, reply);
+              }).ok());
+  NewJob job = SomeJob();
+  job.references = {"models/m"};
+  const auto submitted = Submit(job);
   ASSERT_TRUE(submitted.ok()) << submitted.status();
   Open();
   EXPECT_TRUE(Get(submitted->job.name()).ok());
