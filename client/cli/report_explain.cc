@@ -53,7 +53,7 @@ std::string ExplainReportText(const v1::Job& job, bool wide) {
       {"Model", absl::StrCat(report.model_name(), report.model_sha256().empty() ? "" : ", sha256 ",
                              ShortDigest(report.model_sha256()))},
       {"Data", report.data_name()},
-      {"Maps", absl::StrCat(report.num_maps(), " of ", report.num_samples(), " samples, ",
+      {"Maps", absl::StrCat(report.num_maps(), " for ", report.num_samples(), " samples, ",
                             report.empty_maps(), " empty, ", report.errors(), " errors")}};
   if (report.has_mean_share_in_region()) {
     std::string text = PercentText(report.mean_share_in_region());
