@@ -21,6 +21,7 @@ constexpr size_t kMaxImages = 64;
 
 struct ExplainFlags {
   SubmitFlags submit;
+  ThreatFlags threat;
   SelectFlags select;
   std::vector<std::string> images, layers;
   std::optional<int32_t> class_index;
@@ -99,6 +100,16 @@ absl::Status ApplyInput(Session& session, const ExplainFlags& flags,
   return AddImages(flags.images, spec);
 }
 
+// With an attack every sample gives a pair: its map, and the map of its adversarial image.
+absl::Status ApplyAttack(const ExplainFlags& flags, const std::vector<TypedPlugin>& plugins,
+                         v1::ExplainSpec& spec) {
+  if (const auto* attack = LastPlugin(plugins, "attack"); attack != nullptr) {
+    *spec.mutable_attack()->mutable_attack() = *attack;
+  }
+  if (!spec.has_attack()) return absl::OkStatus();
+  return ApplyThreat(flags.threat, *spec.mutable_attack()->mutable_threat(), nullptr);
+}
+
 absl::StatusOr<int> Explain(const CLI::App& app, const ExplainFlags& flags, Session& session) {
   ASSIGN_OR_RETURN(const std::vector<TypedPlugin> plugins, BindParams(CollectTyped(app)));
   v1::JobSpec job;
@@ -121,6 +132,7 @@ absl::StatusOr<int> Explain(const CLI::App& app, const ExplainFlags& flags, Sess
   }
   if (!flags.layers.empty())
     spec.mutable_layers()->Assign(flags.layers.begin(), flags.layers.end());
+  RETURN_IF_ERROR(ApplyAttack(flags, plugins, spec));
   RETURN_IF_ERROR(ApplyTarget(flags, spec));
   RETURN_IF_ERROR(ApplyDisplay(flags, spec));
   return SubmitJob(session, flags.submit, spec, job, [&](Session& s, const v1::Job& ended) {
@@ -136,6 +148,8 @@ void AddExplain(CLI::App& root, Commands& commands) {
   app->add_option("IMAGE", flags->images, "PNG or JPEG files, together at most 1 MiB");
   AddTyped(*app, "model", "models/ID or ID, or jobs/UID")->group("What");
   AddTyped(*app, "explainer", "method, e.g. grad_cam; repeatable")->group("What");
+  AddTyped(*app, "attack", "explain each sample and its adversarial image, side by side")
+      ->group("What");
   AddTyped(*app, "analysis", "question to answer besides; repeatable")->group("What");
   AddTyped(*app, "param", "NAME=VALUE of the plug-in option before it; repeatable")->group("What");
   app->add_option("--layer", flags->layers, "layer (default: the last convolution); repeatable")
@@ -144,6 +158,7 @@ void AddExplain(CLI::App& root, Commands& commands) {
   app->add_option("--target", flags->target, "predicted, true, second, least_likely or given")
       ->group("What");
   app->add_option("--class", flags->class_index, "class index, with --target given")->group("What");
+  AddThreatFlags(*app, flags->threat);
   AddTyped(*app, "dataset", "datasets/ID or ID, or a built-in reader, instead of files")
       ->group("Data");
   AddSelectFlags(*app, flags->select);

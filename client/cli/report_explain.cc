@@ -14,7 +14,11 @@ constexpr int kRows = 32;  // more of them only with `wide`
 std::string RowsText(const v1::ExplainReport& report, bool wide) {
   std::vector<std::string> header = {"SAMPLE",    "EXPLAINER",  "LAYER",     "CLASS", "LABEL",
                                      "PREDICTED", "CONFIDENCE", "IN REGION", "EMPTY"};
-  if (wide) header.insert(header.end(), {"VARIANT", "SCORE", "MIN", "MAX", "REGION AREA"});
+  const bool variants =
+      wide || std::any_of(report.rows().begin(), report.rows().end(),
+                          [](const v1::ExplainRow& row) { return row.variant() != "clean"; });
+  if (variants) header.insert(header.begin() + 1, "VARIANT");
+  if (wide) header.insert(header.end(), {"SCORE", "MIN", "MAX", "REGION AREA"});
   Table table(header);
   const int count = wide ? report.rows_size() : std::min(report.rows_size(), kRows);
   for (int i = 0; i < count; ++i) {
@@ -29,10 +33,10 @@ std::string RowsText(const v1::ExplainReport& report, bool wide) {
         PercentText(row.confidence()),
         row.has_share_in_region() ? PercentText(row.share_in_region()) : "-",
         row.empty() ? "empty" : ""};
+    if (variants) cells.insert(cells.begin() + 1, row.variant());
     if (wide) {
       cells.insert(cells.end(),
-                   {row.variant(), NumberText(row.score()), NumberText(row.raw_min()),
-                    NumberText(row.raw_max()),
+                   {NumberText(row.score()), NumberText(row.raw_min()), NumberText(row.raw_max()),
                     row.has_area_in_region() ? PercentText(row.area_in_region()) : "-"});
     }
     table.Add(std::move(cells));

@@ -133,6 +133,18 @@ TEST_F(Cli, ExplainSendsImageFiles) {
   std::filesystem::remove(path);
 }
 
+TEST_F(Cli, ExplainWithAnAttackAsksForPairs) {
+  EXPECT_EQ(Run({"explain", "--model", "net", "--dataset", "shapes", "--attack", "pgd", "--param",
+                 "steps=5", "--epsilon", "8/255"}),
+            0)
+      << err_.str();
+  const v1::ExplainAttack& attack = server_.jobs.explain.spec().attack();
+  EXPECT_EQ(attack.attack().name(), "pgd");
+  EXPECT_EQ(attack.attack().params().fields().at("steps").number_value(), 5);
+  EXPECT_EQ(attack.threat().norm(), v1::LINF);
+  EXPECT_EQ(attack.threat().epsilon_text(), "8/255");
+}
+
 TEST_F(Cli, OptionsOverrideTheSpecFileAndSetOverridesBoth) {
   const std::string path = ::testing::TempDir() + NewUuid() + ".yaml";
   std::ofstream(path) << "model: {model: models/net}\nepochs: 1\nbatch_size: 64\nseed: 5\n";
