@@ -16,9 +16,9 @@ namespace adamant {
 namespace {
 
 constexpr int64_t kSchemaVersion = 1;
-// Columns of a WITHOUT ROWID table stand in the order of its key: quick_check of SQLite 3.40 otherwise
-// reports NULL values that are not there. jobs.spec never changes and jobs.result is written once, so that a transition does not rewrite
-// them.
+// Columns of a WITHOUT ROWID table stand in the order of its key: quick_check of SQLite 3.40
+// otherwise reports NULL values that are not there. jobs.spec never changes and jobs.result is
+// written once, so that a transition does not rewrite them.
 constexpr char kSchema[] = R"(
 CREATE TABLE IF NOT EXISTS meta(key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS jobs(
