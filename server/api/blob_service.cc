@@ -35,7 +35,8 @@ absl::StatusOr<UploadName> ParseUploadName(absl::string_view name) {
 absl::StatusOr<bool> HasBlob(ServiceParts& parts, const v1::BlobRef& blob) {
   ASSIGN_OR_RETURN(const std::vector<v1::BlobRef> missing,
                    Await<std::vector<v1::BlobRef>>([&](Reply<std::vector<v1::BlobRef>> reply) {
-                     parts.store.FindMissingBlobs(kLocalTenant, {blob}, std::move(reply));
+                     parts.store.FindMissingBlobs(kLocalTenant, {blob}, absl::Now(),
+                                                  std::move(reply));
                    }));
   if (!missing.empty()) return false;
   const absl::Status present = parts.blobs.Stat(blob);
@@ -66,7 +67,8 @@ absl::Status BlobServiceImpl::FindMissing(const v1::FindMissingBlobsRequest& req
   const std::vector<v1::BlobRef> asked(request.blobs().begin(), request.blobs().end());
   ASSIGN_OR_RETURN(const std::vector<v1::BlobRef> unknown,
                    Await<std::vector<v1::BlobRef>>([&](Reply<std::vector<v1::BlobRef>> reply) {
-                     parts_.store.FindMissingBlobs(kLocalTenant, asked, std::move(reply));
+                     parts_.store.FindMissingBlobs(kLocalTenant, asked, absl::Now(),
+                                                   std::move(reply));
                    }));
   std::set<std::pair<std::string, int64_t>> missing;
   for (const v1::BlobRef& blob : unknown) missing.emplace(blob.sha256(), blob.size_bytes());

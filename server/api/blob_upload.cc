@@ -79,7 +79,8 @@ class Upload : public grpc::ServerReadReactor<v1::WriteRequest>,
     if (!chunk_.finish_write()) return false;
     RETURN_IF_ERROR(upload_->Finish());
     RETURN_IF_ERROR(Await<Done>([this](Reply<Done> reply) {
-                      parts_.store.PutBlobs(kLocalTenant, {name_->blob}, std::move(reply));
+                      parts_.store.PutBlobs(kLocalTenant, {name_->blob}, absl::Now(),
+                                            std::move(reply));
                     }).status());
     response_->set_committed_size(name_->blob.size_bytes());
     return true;

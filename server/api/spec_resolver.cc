@@ -83,7 +83,8 @@ absl::Status SpecResolver::Resolve(const v1::JobSpec& spec) {
 absl::Status SpecResolver::RequireBlobs(std::vector<v1::BlobRef> blobs) {
   ASSIGN_OR_RETURN(const std::vector<v1::BlobRef> missing,
                    Await<std::vector<v1::BlobRef>>([&](Reply<std::vector<v1::BlobRef>> reply) {
-                     store_.FindMissingBlobs(tenant_, std::move(blobs), std::move(reply));
+                     store_.FindMissingBlobs(tenant_, std::move(blobs), absl::Now(),
+                                             std::move(reply));
                    }));
   if (missing.empty()) return absl::OkStatus();
   std::vector<std::string> names;

@@ -272,9 +272,10 @@ class WatchStream : public grpc::ServerWriteReactor<v1::JobEvent>,
         parts_.metrics.EventsSent(1);
         return StartWrite(&message_);
       case Step::kRead:
-        return parts_.hub.Read(uid_, after, kReadLimit,
-                               [alive](absl::StatusOr<std::vector<v1::JobEvent>> events) {
-                                 alive->TakeEvents(std::move(events));
+        return parts_.hub.Read({uid_, after, kReadLimit, {}},
+                               [alive](absl::StatusOr<EventPage> page) {
+                                 if (!page.ok()) return alive->TakeEvents(page.status());
+                                 alive->TakeEvents(std::move(page->events));
                                });
       case Step::kFinish:
         return grpc::ServerWriteReactor<v1::JobEvent>::Finish(ToGrpc(end));

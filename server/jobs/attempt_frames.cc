@@ -141,7 +141,7 @@ void Attempt::Publish(int64_t output_id, const v1::BlobRef& blob,
   absl::Status status = outputs_->Publish(output_id, blob);
   if (status.ok()) {
     status = Await<Done>([&](adamant::Reply<Done> reply) {
-               services_.store.PutBlobs(job_.tenant(), {blob}, std::move(reply));
+               services_.store.PutBlobs(job_.tenant(), {blob}, absl::Now(), std::move(reply));
              }).status();
   }
   if (status.ok()) {

@@ -32,9 +32,8 @@ void EventHub::Wake(const std::string& uid) {
   for (const auto& [id, on_news] : found->second) on_news();
 }
 
-void EventHub::Read(const std::string& uid, int64_t after, int limit,
-                    Reply<std::vector<v1::JobEvent>> reply) {
-  store_.ReadEvents(uid, after, limit, std::move(reply));
+void EventHub::Read(EventQuery query, Reply<EventPage> reply) {
+  store_.ReadEvents(std::move(query), std::move(reply));
 }
 
 std::optional<EventHub::LiveProgress> EventHub::Progress(const std::string& uid) const {

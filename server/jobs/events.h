@@ -43,9 +43,8 @@ class EventHub : public StoreObserver {
   // destroy a subscription.
   std::unique_ptr<Subscription> Subscribe(std::string uid, std::function<void()> on_news);
 
-  // Durable events with seq > after.
-  void Read(const std::string& uid, int64_t after, int limit,
-            Reply<std::vector<v1::JobEvent>> reply);
+  // Durable events. Recent ones come from memory, on the calling thread.
+  void Read(EventQuery query, Reply<EventPage> reply);
 
   // The newest PROGRESS event of a running job. `version` grows with each one.
   struct LiveProgress {

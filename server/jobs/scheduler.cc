@@ -393,6 +393,18 @@ void Scheduler::RegisterDataset(std::string tenant, v1::Dataset dataset,
 void Scheduler::Decorate(v1::Job& job) const { impl_->Decorate(job); }
 SchedulerStatus Scheduler::status() const { return impl_->status(); }
 void Scheduler::StopAdmission() { impl_->StopAdmission(); }
+void Scheduler::Pause(std::string, std::string, std::string, Reply<v1::Job> reply) {
+  reply(absl::UnimplementedError("pause"));
+}
+void Scheduler::Resume(std::string, std::string, std::string, Reply<v1::Job> reply) {
+  reply(absl::UnimplementedError("resume"));
+}
+void Scheduler::Delete(std::string tenant, std::string uid, std::string etag, Reply<Done> reply) {
+  impl_->store().DeleteJob(std::move(tenant), std::move(uid), std::move(etag), absl::Now(),
+                           std::move(reply));
+}
+void Scheduler::Requeue(absl::Duration) {}
+void Scheduler::ResumeAdmission() {}
 void Scheduler::Drain(absl::Duration grace) { impl_->Drain(grace); }
 
 }  // namespace adamant

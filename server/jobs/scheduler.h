@@ -61,6 +61,14 @@ class Scheduler {
   // Idempotent. FAILED_PRECONDITION / WRONG_STATE for a job that succeeded or failed. A non-empty
   // `etag` must be the job's: ABORTED / ETAG_MISMATCH.
   void Cancel(std::string tenant, std::string uid, std::string etag, Reply<v1::Job> reply);
+  // Idempotent. QUEUED becomes PAUSED; a running job is asked to checkpoint and stop. WRONG_STATE for
+  // a terminal or cancelling job; ETAG_MISMATCH.
+  void Pause(std::string tenant, std::string uid, std::string etag, Reply<v1::Job> reply);
+  // Idempotent. PAUSED becomes QUEUED. WRONG_STATE for PAUSING, CANCELLING and terminal jobs;
+  // ETAG_MISMATCH; UNAVAILABLE / DRAINING.
+  void Resume(std::string tenant, std::string uid, std::string etag, Reply<v1::Job> reply);
+  // Removes a terminal job and its logs. Errors of JobStore::DeleteJob.
+  void Delete(std::string tenant, std::string uid, std::string etag, Reply<Done> reply);
   // Stores the resource as VALIDATING and validates it. Errors of JobStore::PutModel; DRAINING.
   void RegisterModel(std::string tenant, v1::Model model,
                      std::function<bool(const v1::Model&)> same, Reply<v1::Model> reply);
@@ -73,6 +81,11 @@ class Scheduler {
 
   // Drain, first step: no submit, no registration, no new attempt.
   void StopAdmission();
+  // DrainServer with REQUEUE: StopAdmission, and running attempts are asked to checkpoint and stop
+  // within `grace`. Does not block.
+  void Requeue(absl::Duration grace);
+  // Undoes StopAdmission and Requeue.
+  void ResumeAdmission();
   // Drain, second step: asks workers to checkpoint and stop, kills them after `grace`. Their jobs
   // are QUEUED again, uncharged. Returns when no worker is left; blocks.
   void Drain(absl::Duration grace);

@@ -10,6 +10,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "adamant/v1/blob.pb.h"
 #include "adamant/v1/dataset.pb.h"
 #include "adamant/v1/job.pb.h"
@@ -59,6 +60,28 @@ struct JobChange {
   std::function<absl::Status(JobDraft&)> apply;
 };
 
+// Which durable events of a job to read.
+struct EventQuery {
+  std::string uid;
+  int64_t after = 0;                 // events with a larger seq
+  int limit = 1000;                  // and about 1 MiB
+  std::vector<v1::EventType> types;  // empty = all
+};
+
+struct EventPage {
+  std::vector<v1::JobEvent> events;   // in the order of seq
+  int64_t compacted_through_seq = 0;  // METRIC events up to here were thinned
+};
+
+// Blobs that nobody needs any more.
+struct GarbageQuery {
+  std::string tenant;  // empty = all
+  absl::Time now;
+  absl::Duration unused_for;  // since the last use
+  int64_t max_bytes = 0;      // stop when at least this much is found; 0 = no limit
+  int limit = 1000;           // blobs
+};
+
 struct JobListQuery {
   std::string tenant;
   int page_size = 50;
@@ -94,6 +117,8 @@ class StoreObserver {
  public:
   virtual ~StoreObserver() = default;
   virtual void OnJob(const v1::Job& /*job*/, const std::vector<v1::JobEvent>& /*new_events*/) {}
+  // The job was deleted or expired; as it was.
+  virtual void OnJobGone(const v1::Job& /*job*/) {}
   virtual void OnModel(const std::string& /*tenant*/, const v1::Model& /*model*/) {}
   virtual void OnDataset(const std::string& /*tenant*/, const v1::Dataset& /*dataset*/) {}
 };
@@ -133,8 +158,11 @@ class JobStore {
 
   // Stores the job and its first event; a reference that does not exist is NOT_FOUND. The same
   // request_id with the same content returns the stored job; with other content ALREADY_EXISTS /
-  // REQUEST_ID_CONFLICT.
+  // REQUEST_ID_CONFLICT; that of a deleted job FAILED_PRECONDITION / REQUEST_ID_JOB_DELETED. Blobs
+  // that the job names are pinned from here on; one that the tenant does not have is
+  // FAILED_PRECONDITION / BLOB_MISSING.
   virtual void Submit(NewJob job, Reply<SubmittedJob> reply) = 0;
+  // A live job is answered from memory, on the calling thread, before the call returns.
   virtual void GetJob(std::string tenant, std::string uid, Reply<v1::Job> reply) = 0;
   virtual void ListJobs(JobListQuery query, Reply<JobPage> reply) = 0;
   virtual void ChangeJob(JobChange change, Reply<v1::Job> reply) = 0;
@@ -142,18 +170,50 @@ class JobStore {
   virtual void LoadLiveJobs(Reply<std::vector<JobHead>> reply) = 0;
   // Jobs stored, of all tenants.
   virtual void CountJobs(Reply<int64_t> reply) = 0;
-  // Durable events with seq > after, in order; at most `limit` and about 1 MiB.
-  virtual void ReadEvents(std::string uid, int64_t after, int limit,
-                          Reply<std::vector<v1::JobEvent>> reply) = 0;
+  virtual void ReadEvents(EventQuery query, Reply<EventPage> reply) = 0;
+  // Newest SUCCEEDED and reproducible job of the tenant with this spec_digest. NOT_FOUND.
+  virtual void FindResult(std::string tenant, std::string spec_digest, Reply<v1::Job> reply) = 0;
+
+  // Removes a terminal job with its events and pins; its request_id stays taken for 30 days.
+  // FAILED_PRECONDITION / WRONG_STATE for a live job, ABORTED / ETAG_MISMATCH for a non-empty
+  // `etag` that is not the job's.
+  virtual void DeleteJob(std::string tenant, std::string uid, std::string etag, absl::Time now,
+                         Reply<Done> reply) = 0;
+  // Deletes at most `limit` terminal jobs whose expire_time has passed, and tombstones older than
+  // 30 days. Returns the uids of the jobs.
+  virtual void DeleteExpired(absl::Time now, int limit, Reply<std::vector<std::string>> reply) = 0;
+  // Thins the METRIC events of jobs that ended before `ended_before` to 10 000 points per series.
+  // Returns how many jobs that changed, at most `limit`.
+  virtual void CompactMetrics(absl::Time ended_before, int limit, Reply<int64_t> reply) = 0;
+
+  // Extends the lease of an attempt to `ttl` from now on the store's clock and returns the state of
+  // its job. ABORTED / FENCED when another attempt owns the job or it has left its worker.
+  virtual void RenewLease(std::string uid, int64_t fence, absl::Duration ttl,
+                          Reply<v1::JobState> reply) = 0;
 
   virtual ResourceTable<v1::Model>& models() = 0;
   virtual ResourceTable<v1::Dataset>& datasets() = 0;
 
-  // Which digests a tenant uploaded or produced. PutBlobs after the bytes are durable.
-  virtual void PutBlobs(std::string tenant, std::vector<v1::BlobRef> blobs, Reply<Done> reply) = 0;
-  // Those of `blobs` that the tenant does not have.
-  virtual void FindMissingBlobs(std::string tenant, std::vector<v1::BlobRef> blobs,
+  // Which digests a tenant uploaded or produced. PutBlobs after the bytes are durable; it counts as
+  // a use at `now`.
+  virtual void PutBlobs(std::string tenant, std::vector<v1::BlobRef> blobs, absl::Time now,
+                        Reply<Done> reply) = 0;
+  // Those of `blobs` that the tenant does not have. The others are leased until `now` + 24 h.
+  virtual void FindMissingBlobs(std::string tenant, std::vector<v1::BlobRef> blobs, absl::Time now,
                                 Reply<std::vector<v1::BlobRef>> reply) = 0;
+  // Bytes that a tenant owns.
+  virtual void CountBlobBytes(std::string tenant, Reply<int64_t> reply) = 0;
+  // Candidates of garbage collection: no job, model or dataset names them, the lease is over; least
+  // recently used first. Removes nothing.
+  virtual void FindGarbage(GarbageQuery query, Reply<std::vector<v1::BlobRef>> reply) = 0;
+  // Removes the rows of those of `blobs` that are still garbage, checked in the same transaction,
+  // and returns them: nobody has them any more.
+  virtual void DropBlobs(std::vector<v1::BlobRef> blobs, GarbageQuery query,
+                         Reply<std::vector<v1::BlobRef>> reply) = 0;
+
+  // Writes a copy of the store to `path`, which must not exist, while it stays in use. Slow:
+  // minutes for a large store, in steps between commits.
+  virtual void Backup(std::string path, Reply<Done> reply) = 0;
 };
 
 }  // namespace adamant

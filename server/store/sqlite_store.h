@@ -14,6 +14,9 @@ struct SqliteStoreOptions {
   std::string path;  // of the database file
   // Called once when a write failed. The store never writes again; the process should exit with 75.
   std::function<void(absl::Status)> on_fatal;
+  // Called after every transaction, on the writer's thread, with what dominated it: "submit",
+  // "claim", "transition", "events", "read" or "other".
+  std::function<void(absl::string_view op, absl::Duration taken)> on_transaction;
 };
 
 // Opens or creates the database, checks it, raises its epoch. DATA_LOSS when the check fails,

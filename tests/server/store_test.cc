@@ -58,10 +58,10 @@ class StoreTest : public ::testing::Test {
                    }});
   }
   std::vector<v1::JobEvent> Events(const std::string& name, int64_t after = 0, int limit = 1000) {
-    auto events = Await<std::vector<v1::JobEvent>>(
-        [&](auto reply) { store_->ReadEvents(name.substr(5), after, limit, reply); });
-    EXPECT_TRUE(events.ok()) << events.status();
-    return events.ok() ? *events : std::vector<v1::JobEvent>();
+    auto page = Await<EventPage>(
+        [&](auto reply) { store_->ReadEvents({name.substr(5), after, limit, {}}, reply); });
+    EXPECT_TRUE(page.ok()) << page.status();
+    return page.ok() ? page->events : std::vector<v1::JobEvent>();
   }
 
   TemporaryFolder folder_;
@@ -248,8 +248,7 @@ TEST_F(StoreTest, LeavesATakenModelIdAloneAndWarns) {
   model.set_name("models/m");
   model.set_display_name("first");
   ASSERT_TRUE(Await<v1::Model>([&](auto reply) {
-                store_->models().Put(
-                    "local", model, [](const v1::Model&) { return false; }, reply);
+                store_->models().Put("local", model, [](const v1::Model&) { return false; }, reply);
               }).ok());
   const std::string name = Submit(SomeJob())->job.name();
   ASSERT_TRUE(Change({name.substr(5),
@@ -275,11 +274,12 @@ TEST_F(StoreTest, KnowsWhichBlobsATenantHas) {
   blob.set_size_bytes(3);
   const auto missing = [&](const std::string& tenant) {
     return Await<std::vector<v1::BlobRef>>(
-               [&](auto reply) { store_->FindMissingBlobs(tenant, {blob}, reply); })
+               [&](auto reply) { store_->FindMissingBlobs(tenant, {blob}, absl::Now(), reply); })
         ->size();
   };
   EXPECT_EQ(missing("local"), 1u);
-  ASSERT_TRUE(Await<Done>([&](auto reply) { store_->PutBlobs("local", {blob}, reply); }).ok());
+  ASSERT_TRUE(
+      Await<Done>([&](auto reply) { store_->PutBlobs("local", {blob}, absl::Now(), reply); }).ok());
   EXPECT_EQ(missing("local"), 0u);
   EXPECT_EQ(missing("other"), 1u);
 }

@@ -81,8 +81,7 @@ v1::Model JobRig::Register(const std::string& id, const std::string& wish) {
   model.set_display_name(wish);
   *model.mutable_blob() = PutBlob("model " + wish);
   const auto stored = adamant::Await<v1::Model>([&](auto reply) {
-    scheduler_->RegisterModel(
-        "local", model, [](const v1::Model&) { return false; }, reply);
+    scheduler_->RegisterModel("local", model, [](const v1::Model&) { return false; }, reply);
   });
   EXPECT_TRUE(stored.ok()) << stored.status();
   return stored.ok() ? *stored : v1::Model();
@@ -103,10 +102,10 @@ v1::Job JobRig::Cancel(const std::string& name) {
 }
 
 std::vector<v1::JobEvent> JobRig::Events(const std::string& name) {
-  const auto events = adamant::Await<std::vector<v1::JobEvent>>(
-      [&](auto reply) { hub_->Read(name.substr(5), 0, 10000, reply); });
-  EXPECT_TRUE(events.ok()) << events.status();
-  return events.ok() ? *events : std::vector<v1::JobEvent>();
+  const auto page = adamant::Await<EventPage>(
+      [&](auto reply) { hub_->Read({name.substr(5), 0, 10000, {}}, reply); });
+  EXPECT_TRUE(page.ok()) << page.status();
+  return page.ok() ? page->events : std::vector<v1::JobEvent>();
 }
 
 std::string JobRig::States(const std::string& name) {
