@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <functional>
 #include <string>
 
+#include "absl/status/status.h"
 #include "adamant/worker/v1/worker.pb.h"
+#include "server/api/api_limits.h"
 #include "server/api/page_token.h"
 #include "server/api/task_pool.h"
 #include "server/api/timers.h"
@@ -17,6 +20,7 @@ namespace adamant {
 
 // The only tenant in local mode; a column and a key everywhere.
 inline constexpr char kLocalTenant[] = "local";
+inline constexpr char kLocalOwner[] = "local";
 
 // What the services are built from; all borrowed, all must outlive the gRPC server.
 struct ServiceParts {
@@ -33,6 +37,9 @@ struct ServiceParts {
   Timers& timers;
   std::string log_folder;  // of job logs
   bool accept_torchscript = true;
+  ApiLimits limits = {};
+  // RESOURCE_EXHAUSTED / STORAGE_FULL when the disk has no room for new jobs and resources.
+  std::function<absl::Status()> check_storage = [] { return absl::OkStatus(); };
 };
 
 }  // namespace adamant
