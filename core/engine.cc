@@ -21,6 +21,7 @@
 #include "core/objectives/objective.h"
 #include "core/run/evaluate.h"
 #include "core/run/explain.h"
+#include "core/run/probe.h"
 #include "core/run/train.h"
 
 namespace adamant::engine {
@@ -36,6 +37,8 @@ absl::Status Guard(Work work) {
   } catch (const c10::OutOfMemoryError& e) {
     return absl::ResourceExhaustedError(
         absl::StrCat("out of device memory: ", e.what_without_backtrace()));
+  } catch (const c10::AcceleratorError& e) {
+    return absl::AbortedError(absl::StrCat("the device failed: ", e.what_without_backtrace()));
   } catch (const std::bad_alloc&) {
     return absl::ResourceExhaustedError("out of memory: use a smaller batch_size");
   } catch (const c10::Error& e) {
@@ -91,6 +94,12 @@ void Prepare(int threads) {
   at::globalContext().setBenchmarkCuDNN(false);
   at::globalContext().setAllowTF32CuDNN(false);
   at::globalContext().setAllowTF32CuBLAS(false);
+}
+
+absl::Status Probe(const std::string& device) {
+  const absl::Status status = Guard([&] { return ProbeDevice(device); });
+  if (status.ok() || absl::IsAborted(status)) return status;
+  return absl::AbortedError(absl::StrCat("the device failed: ", status.message()));
 }
 
 absl::Status InspectModel(const ModelInput& input, v1::Model& model) {

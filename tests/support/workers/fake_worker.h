@@ -33,4 +33,9 @@ inline constexpr char kRejectModel[] = "reject";
 inline constexpr char kHangModel[] = "hang";
 inline constexpr char kCrashModel[] = "crash";
 
+// What it does when it probes a device: the device's name. kBrokenWhile + PATH fails while the file
+// exists, kSilentDevice never answers; anything else is sound.
+inline constexpr char kBrokenWhile[] = "broken_while:";
+inline constexpr char kSilentDevice[] = "silent";
+
 }  // namespace adamant::testing

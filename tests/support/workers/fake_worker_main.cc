@@ -11,6 +11,7 @@
 #include <string>
 #include <thread>
 
+#include "absl/strings/strip.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/synchronization/notification.h"
 #include "absl/time/clock.h"
@@ -46,6 +47,7 @@ class FakeWorker {
     if (!received.ok() || !received->frame.has_start()) return 64;
     start_ = received->frame.start();
     files_ = std::move(received->descriptors);
+    if (start_.probe()) return Probe();
     if (start_.has_validate_model()) return ValidateModel();
     if (start_.has_validate_dataset()) return ValidateDataset();
     return Obey(static_cast<FakeTask>(start_.job().train().seed()));
@@ -244,6 +246,18 @@ class FakeWorker {
     Progress(0.1);
     if (!PublishCheckpoint()) return 70;
     Die();
+  }
+
+  int Probe() {
+    absl::string_view device = start_.device();
+    if (device == kSilentDevice) WaitForEver();
+    if (absl::ConsumePrefix(&device, kBrokenWhile) &&
+        access(std::string(device).c_str(), F_OK) == 0)
+      return Fail(v1::ATTEMPT_DEVICE_FAULT, "the device computes wrong");
+    Frame frame;
+    frame.mutable_result()->set_probed(true);
+    Send(frame);
+    return 0;
   }
 
   int ValidateModel() {
