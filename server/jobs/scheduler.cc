@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <deque>
+#include <filesystem>
 #include <map>
 #include <set>
 #include <thread>
@@ -26,6 +27,12 @@ absl::Status Draining() {
                     "DRAINING");
 }
 
+// The uid is one the store gave us: no path can hide in it.
+void RemoveJobLog(const std::string& log_folder, const std::string& uid) {
+  std::error_code ignored;
+  std::filesystem::remove_all(absl::StrCat(log_folder, "/", uid), ignored);
+}
+
 std::string UidOf(const v1::Job& job) { return job.name().substr(job.name().find('/') + 1); }
 
 }  // namespace
@@ -39,13 +46,22 @@ class Scheduler::Impl final : public StoreObserver {
 
   absl::Status Start();
   absl::Status Admit() const;
-  void Cancel(std::string tenant, std::string uid, std::string etag, Reply<v1::Job> reply);
+  using Verb = absl::Status (*)(JobDraft& draft, absl::Time now);
+  void Change(std::string tenant, std::string uid, std::string etag, Verb verb,
+              Reply<v1::Job> reply);
+  bool draining() const {
+    absl::MutexLock lock(&mutex_);
+    return draining_;
+  }
   void Decorate(v1::Job& job) const;
   SchedulerStatus status() const;
   void StopAdmission();
+  void Requeue(absl::Duration grace);
+  void ResumeAdmission();
   void Drain(absl::Duration grace);
 
   void OnJob(const v1::Job& job, const std::vector<v1::JobEvent>& new_events) override;
+  void OnJobGone(const v1::Job& job) override;
   void OnModel(const std::string& tenant, const v1::Model& model) override;
   void OnDataset(const std::string& tenant, const v1::Dataset& dataset) override;
 
@@ -86,6 +102,7 @@ class Scheduler::Impl final : public StoreObserver {
   std::map<std::string, Running<Attempt>> attempts_ ABSL_GUARDED_BY(mutex_);  // by uid
   std::deque<Resource> to_validate_ ABSL_GUARDED_BY(mutex_);
   std::map<Resource, Running<Validation>> validations_ ABSL_GUARDED_BY(mutex_);
+  std::vector<std::string> gone_ ABSL_GUARDED_BY(mutex_);  // deleted jobs; their logs follow
   bool dirty_ ABSL_GUARDED_BY(mutex_) = true;
   bool draining_ ABSL_GUARDED_BY(mutex_) = false;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
@@ -148,11 +165,17 @@ void Scheduler::Impl::OnJob(const v1::Job& job, const std::vector<v1::JobEvent>&
   const std::string uid = UidOf(job);
   absl::MutexLock lock(&mutex_);
   queue_.Update(uid, job);
-  if (job.state() == v1::CANCELLING) {
-    const auto found = attempts_.find(uid);
-    if (found != attempts_.end())
-      found->second.work->Stop(StopReason::kCancel, services_.options.cancel_grace);
-  }
+  const auto found = attempts_.find(uid);
+  if (found != attempts_.end() && job.state() == v1::CANCELLING)
+    found->second.work->Stop(StopReason::kCancel, services_.options.cancel_grace);
+  if (found != attempts_.end() && job.state() == v1::PAUSING)
+    found->second.work->Stop(StopReason::kPause, services_.options.pause_grace);
+  dirty_ = true;
+}
+
+void Scheduler::Impl::OnJobGone(const v1::Job& job) {
+  absl::MutexLock lock(&mutex_);
+  gone_.push_back(UidOf(job));
   dirty_ = true;
 }
 
@@ -183,16 +206,19 @@ void Scheduler::Impl::Loop() {
   absl::Time wake_at = absl::InfinitePast();
   while (true) {
     std::vector<std::thread> ended;
+    std::vector<std::string> gone;
     bool over;
     {
       absl::MutexLock lock(&mutex_);
       mutex_.AwaitWithDeadline(absl::Condition(this, &Impl::Dirty), wake_at);
       dirty_ = false;
       ended = CollectDone();
+      gone.swap(gone_);
       over = stopping_ && Idle();
       wake_at = draining_ ? absl::InfiniteFuture() : Dispatch(absl::Now());
     }
     for (std::thread& thread : ended) thread.join();
+    for (const std::string& uid : gone) RemoveJobLog(services_.options.log_folder, uid);
     if (over) return;
   }
 }
@@ -299,18 +325,15 @@ absl::Status Scheduler::Impl::Admit() const {
       "QUEUE_FULL");
 }
 
-void Scheduler::Impl::Cancel(std::string tenant, std::string uid, std::string etag,
+void Scheduler::Impl::Change(std::string tenant, std::string uid, std::string etag, Verb verb,
                              Reply<v1::Job> reply) {
   JobChange change{std::move(uid),
                    std::move(tenant),
                    std::nullopt,
                    {},
-                   [etag = std::move(etag)](JobDraft& draft) {
-                     if (!etag.empty() && etag != draft.job.etag()) {
-                       return WithReason(absl::AbortedError("the job changed; read it again"),
-                                         "ETAG_MISMATCH", {{"etag", draft.job.etag()}});
-                     }
-                     return CancelJob(draft, absl::Now());
+                   [etag = std::move(etag), verb](JobDraft& draft) {
+                     RETURN_IF_ERROR(CheckEtag(draft.job, etag));
+                     return verb(draft, absl::Now());
                    }};
   store().ChangeJob(std::move(change), std::move(reply));
 }
@@ -343,6 +366,20 @@ void Scheduler::Impl::StopAdmission() {
   dirty_ = true;
 }
 
+// Attempts that wait for their claim are stopped as soon as they have it.
+void Scheduler::Impl::Requeue(absl::Duration grace) {
+  absl::MutexLock lock(&mutex_);
+  draining_ = true;
+  for (auto& [uid, running] : attempts_) running.work->Stop(StopReason::kDrain, grace);
+  dirty_ = true;
+}
+
+void Scheduler::Impl::ResumeAdmission() {
+  absl::MutexLock lock(&mutex_);
+  draining_ = false;
+  dirty_ = true;
+}
+
 void Scheduler::Impl::StopAttempts(StopReason reason, absl::Duration grace) {
   for (auto& [uid, running] : attempts_) running.work->Stop(reason, grace);
   for (auto& [resource, running] : validations_) running.work->Stop();
@@ -370,7 +407,7 @@ void Scheduler::Submit(NewJob job, Reply<SubmittedJob> reply) {
 
 void Scheduler::Cancel(std::string tenant, std::string uid, std::string etag,
                        Reply<v1::Job> reply) {
-  impl_->Cancel(std::move(tenant), std::move(uid), std::move(etag), std::move(reply));
+  impl_->Change(std::move(tenant), std::move(uid), std::move(etag), &CancelJob, std::move(reply));
 }
 
 void Scheduler::RegisterModel(std::string tenant, v1::Model model,
@@ -393,18 +430,20 @@ void Scheduler::RegisterDataset(std::string tenant, v1::Dataset dataset,
 void Scheduler::Decorate(v1::Job& job) const { impl_->Decorate(job); }
 SchedulerStatus Scheduler::status() const { return impl_->status(); }
 void Scheduler::StopAdmission() { impl_->StopAdmission(); }
-void Scheduler::Pause(std::string, std::string, std::string, Reply<v1::Job> reply) {
-  reply(absl::UnimplementedError("pause"));
+void Scheduler::Pause(std::string tenant, std::string uid, std::string etag, Reply<v1::Job> reply) {
+  impl_->Change(std::move(tenant), std::move(uid), std::move(etag), &PauseJob, std::move(reply));
 }
-void Scheduler::Resume(std::string, std::string, std::string, Reply<v1::Job> reply) {
-  reply(absl::UnimplementedError("resume"));
+void Scheduler::Resume(std::string tenant, std::string uid, std::string etag,
+                       Reply<v1::Job> reply) {
+  if (impl_->draining()) return reply(Draining());
+  impl_->Change(std::move(tenant), std::move(uid), std::move(etag), &ResumeJob, std::move(reply));
 }
 void Scheduler::Delete(std::string tenant, std::string uid, std::string etag, Reply<Done> reply) {
   impl_->store().DeleteJob(std::move(tenant), std::move(uid), std::move(etag), absl::Now(),
                            std::move(reply));
 }
-void Scheduler::Requeue(absl::Duration) {}
-void Scheduler::ResumeAdmission() {}
+void Scheduler::Requeue(absl::Duration grace) { impl_->Requeue(grace); }
+void Scheduler::ResumeAdmission() { impl_->ResumeAdmission(); }
 void Scheduler::Drain(absl::Duration grace) { impl_->Drain(grace); }
 
 }  // namespace adamant

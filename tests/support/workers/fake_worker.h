@@ -21,8 +21,11 @@ enum FakeTask {
   kNonFinite = 11,        // a NaN metric, then succeeds
   kGarbage = 12,          // bytes that are no frame
   kWrongReport = 13,      // a report of another kind of job
+  kStamp = 20,            // kStampCount times a progress and a metric that say when they were sent
   kFlood = 14,            // 1500 log frames, waits for an acknowledgement, then succeeds
 };
+
+inline constexpr int kStampCount = 200;
 
 // The text of the checkpoint of kCheckpointThenCrash and of the artifact of kSucceed.
 inline constexpr char kCheckpointText[] = "step 5";

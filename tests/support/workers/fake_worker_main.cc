@@ -6,6 +6,7 @@
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <ctime>
 #include <iostream>
 #include <limits>
 #include <string>
@@ -19,6 +20,7 @@
 #include "common/files.h"
 #include "common/frame_channel.h"
 #include "common/sha256.h"
+#include "tests/support/api/test_catalog.h"
 #include "tests/support/workers/fake_worker.h"
 
 namespace adamant::testing {
@@ -91,6 +93,27 @@ class FakeWorker {
     frame.mutable_progress()->set_step(static_cast<int64_t>(fraction * 10));
     frame.mutable_progress()->set_fraction_ratio(fraction);
     Send(frame);
+  }
+
+  static double MonotonicSeconds() {
+    timespec now{};
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
+  }
+
+  // Progress (in samples_per_second) and metrics whose value is the time at which they are sent.
+  void Stamps() {
+    for (int i = 1; i <= kStampCount; ++i) {
+      Frame frame;
+      frame.mutable_progress()->set_phase("train");
+      frame.mutable_progress()->set_step(i);
+      frame.mutable_progress()->set_fraction_ratio(static_cast<double>(i) / kStampCount);
+      frame.mutable_progress()->set_samples_per_second(MonotonicSeconds());
+      Send(frame);
+      absl::SleepFor(absl::Milliseconds(50));
+      Metric(MonotonicSeconds());
+      absl::SleepFor(absl::Milliseconds(50));
+    }
   }
 
   void Metric(double value) {
@@ -225,6 +248,9 @@ class FakeWorker {
         }
         return Finish();
       }
+      case kStamp:
+        Stamps();
+        return Finish();
       case kWrongReport: {
         Frame frame;
         frame.mutable_result()->mutable_report()->mutable_attack();
@@ -298,12 +324,9 @@ class FakeWorker {
 };
 
 void PrintCatalog() {
-  worker::v1::Catalog catalog;
+  worker::v1::Catalog catalog = TestCatalog();
   catalog.set_build_id("fake");
   catalog.set_libtorch_version("none");
-  v1::PluginFamily& models = *catalog.add_families();
-  models.set_name("model");
-  models.add_plugins()->set_name("mini_gap");
   catalog.SerializeToOstream(&std::cout);
 }
 
