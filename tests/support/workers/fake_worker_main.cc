@@ -299,6 +299,8 @@ class FakeWorker {
     model.mutable_input_shape()->set_width(28);
     model.add_layers()->set_name("last_conv");
     model.set_parameter_count(100);
+    model.set_activation_bytes(5000);
+    model.set_forward_flops(wish == kAbsurdModel ? -1 : 70000);
     Send(frame);
     return 0;
   }
