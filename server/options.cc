@@ -76,6 +76,8 @@ void FillDefaults(v1::ServerConfig& config) {
   if (!config.has_warm_spares()) config.set_warm_spares(1);
   if (!config.has_drain_delay_seconds()) config.set_drain_delay_seconds(5);
   if (!config.has_drain_grace_seconds()) config.set_drain_grace_seconds(15);
+  if (!config.has_max_calls_per_second()) config.set_max_calls_per_second(500);
+  if (!config.has_max_submits_per_second()) config.set_max_submits_per_second(50);
   if (config.metrics_address().empty()) config.set_metrics_address(kDefaultMetrics);
   if (config.torchscript().empty()) config.set_torchscript("auto");
   if (config.log_level().empty()) config.set_log_level("info");
@@ -95,6 +97,10 @@ absl::Status CheckConfig(const v1::ServerConfig& config) {
   if (!(config.drain_delay_seconds() >= 0 && config.drain_delay_seconds() <= 3600) ||
       !(config.drain_grace_seconds() >= 0 && config.drain_grace_seconds() <= 3600)) {
     return absl::InvalidArgumentError("--drain-delay and --drain-grace must be in [0, 3600] s");
+  }
+  if (!(config.max_calls_per_second() >= 0) || !(config.max_submits_per_second() >= 0)) {
+    return absl::InvalidArgumentError(
+        "--max-calls-per-second and --max-submits-per-second must be >= 0; 0 = no limit");
   }
   if (config.torchscript() != "auto" && config.torchscript() != "off")
     return absl::InvalidArgumentError("--torchscript must be auto or off");
@@ -157,6 +163,12 @@ void Flags::Declare(CLI::App& app) {
   Text(
       app, "--metrics-address", [this](const std::string& v) { config.set_metrics_address(v); },
       "host:port of the Prometheus endpoint [127.0.0.1:9461]");
+  app.add_option_function<double>(
+      "--max-calls-per-second", [this](double v) { config.set_max_calls_per_second(v); },
+      "calls that one peer may start, 0 = no limit [500]");
+  app.add_option_function<double>(
+      "--max-submits-per-second", [this](double v) { config.set_max_submits_per_second(v); },
+      "jobs that one tenant may submit, 0 = no limit [50]");
   app.add_flag_callback(
       "--reflection", [this] { config.set_reflection(true); }, "serve gRPC reflection");
   Text(

@@ -9,9 +9,9 @@
 namespace adamant {
 
 struct ApiLimits {
-  double rpc_starts_per_second = 500;  // per peer
+  double rpc_starts_per_second = 500;  // per peer; 0 = no limit
   double rpc_burst = 1000;
-  double submits_per_second = 50;  // per tenant
+  double submits_per_second = 50;  // per tenant; 0 = no limit
   double submit_burst = 200;
   int64_t call_memory_bytes = int64_t{512} << 20;  // of all calls in flight
   int max_watchers = 2000;

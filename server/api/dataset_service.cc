@@ -57,7 +57,7 @@ void CheckFiles(SpecChecker& checker, const v1::RegisterDatasetRequest& request)
 
 absl::StatusOr<v1::Dataset> DatasetServiceImpl::CheckRegister(
     const v1::RegisterDatasetRequest& request) {
-  RETURN_IF_ERROR(parts_.check_storage());
+  RETURN_IF_ERROR(parts_.storage_admission());
   SpecChecker checker(parts_.catalog);
   v1::Dataset dataset;
   checker.CheckResourceId("id", request.id());

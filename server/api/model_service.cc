@@ -68,7 +68,7 @@ absl::StatusOr<v1::ModelFormat> ModelServiceImpl::ReadFormat(const v1::BlobRef& 
 }
 
 absl::StatusOr<v1::Model> ModelServiceImpl::CheckRegister(const v1::RegisterModelRequest& request) {
-  RETURN_IF_ERROR(parts_.check_storage());
+  RETURN_IF_ERROR(parts_.storage_admission());
   SpecChecker checker(parts_.catalog);
   checker.CheckResourceId("id", request.id());
   checker.CheckDisplayName("display_name", request.display_name());

@@ -17,6 +17,7 @@ double RateLimiter::Filled(const Bucket& bucket, absl::Time now) const {
 }
 
 absl::Duration RateLimiter::Take(absl::string_view key, absl::Time now) {
+  if (per_second_ <= 0) return absl::ZeroDuration();
   absl::MutexLock lock(&mutex_);
   if (buckets_.size() > kFewBuckets && now >= forget_at_) Forget(now);
   auto found = buckets_.find(key);

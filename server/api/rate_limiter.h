@@ -11,7 +11,7 @@
 
 namespace adamant {
 
-// A token bucket per key. Buckets that are full again are forgotten, so that the memory is bounded
+// A token bucket per key; a rate of 0 is no limit. Buckets that are full again are forgotten, so that the memory is bounded
 // by what came lately. Thread-safe.
 class RateLimiter {
  public:

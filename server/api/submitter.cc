@@ -35,7 +35,7 @@ v1::SubmitOptions RetryOptions(const v1::SubmitOptions& old, const v1::SubmitOpt
 
 absl::Status Submitter::Check(v1::JobSpec& spec, v1::SubmitOptions& options) {
   RETURN_IF_ERROR(gate_.Submit(kLocalTenant, absl::Now()));
-  if (!options.validate_only()) RETURN_IF_ERROR(parts_.check_storage());
+  if (!options.validate_only()) RETURN_IF_ERROR(parts_.storage_admission());
   SpecChecker checker(parts_.catalog);
   checker.CheckSpec(spec);
   checker.CheckOptions(options, /*admin=*/true);  // everybody is, in local mode

@@ -24,19 +24,12 @@ google::rpc::Status ToRpcStatus(const absl::Status& status) {
   return proto;
 }
 
-absl::Duration RunTimeSoFar(const v1::Job& job) {
-  absl::Duration total;
-  for (const v1::Attempt& attempt : job.attempts()) {
-    if (attempt.has_end_time())
-      total += FromProto(attempt.end_time()) - FromProto(attempt.start_time());
-  }
-  return total;
-}
-
 }  // namespace
 
 v1::AttemptOutcome OutcomeOfStop(StopReason reason) {
   switch (reason) {
+    case StopReason::kPause:
+      return v1::ATTEMPT_PAUSED;
     case StopReason::kCancel:
       return v1::ATTEMPT_CANCELLED;
     case StopReason::kTimeout:
@@ -48,6 +41,8 @@ v1::AttemptOutcome OutcomeOfStop(StopReason reason) {
 
 const char* MessageOfStop(StopReason reason) {
   switch (reason) {
+    case StopReason::kPause:
+      return "paused on request";
     case StopReason::kCancel:
       return "cancelled on request";
     case StopReason::kTimeout:
@@ -194,8 +189,8 @@ void Attempt::HandleStop(absl::Time now) {
   if (told_ != stop.reason) {
     told_ = stop.reason;
     worker::v1::Frame frame;
-    if (stop.reason == StopReason::kDrain) {
-      frame.mutable_drain();
+    if (stop.reason == StopReason::kDrain || stop.reason == StopReason::kPause) {
+      frame.mutable_drain()->set_pause(stop.reason == StopReason::kPause);
     } else {
       frame.mutable_cancel()->set_grace_seconds(absl::ToDoubleSeconds(stop.kill_at - now));
     }

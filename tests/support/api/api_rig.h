@@ -39,7 +39,7 @@ class ApiRig {
                                 catalog, tokens_, calls_, disk_, streams_, timers_,
                                 jobs.options.log_folder});
     parts_->limits = options.limits;
-    parts_->check_storage = [this] { return storage; };
+    parts_->storage_admission = [this] { return storage; };
     auto started = ApiServer::Start(
         *parts_, {.listen = options.listen,
                   .facts = {.version = "1", .commit = "c", .sqlite_version = "3"}});

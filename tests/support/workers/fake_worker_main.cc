@@ -6,11 +6,13 @@
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <ctime>
 #include <iostream>
 #include <limits>
 #include <string>
 #include <thread>
 
+#include "absl/strings/strip.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/synchronization/notification.h"
 #include "absl/time/clock.h"
@@ -18,6 +20,7 @@
 #include "common/files.h"
 #include "common/frame_channel.h"
 #include "common/sha256.h"
+#include "tests/support/api/test_catalog.h"
 #include "tests/support/workers/fake_worker.h"
 
 namespace adamant::testing {
@@ -46,6 +49,7 @@ class FakeWorker {
     if (!received.ok() || !received->frame.has_start()) return 64;
     start_ = received->frame.start();
     files_ = std::move(received->descriptors);
+    if (start_.probe()) return Probe();
     if (start_.has_validate_model()) return ValidateModel();
     if (start_.has_validate_dataset()) return ValidateDataset();
     return Obey(static_cast<FakeTask>(start_.job().train().seed()));
@@ -89,6 +93,27 @@ class FakeWorker {
     frame.mutable_progress()->set_step(static_cast<int64_t>(fraction * 10));
     frame.mutable_progress()->set_fraction_ratio(fraction);
     Send(frame);
+  }
+
+  static double MonotonicSeconds() {
+    timespec now{};
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
+  }
+
+  // Progress (in samples_per_second) and metrics whose value is the time at which they are sent.
+  void Stamps() {
+    for (int i = 1; i <= kStampCount; ++i) {
+      Frame frame;
+      frame.mutable_progress()->set_phase("train");
+      frame.mutable_progress()->set_step(i);
+      frame.mutable_progress()->set_fraction_ratio(static_cast<double>(i) / kStampCount);
+      frame.mutable_progress()->set_samples_per_second(MonotonicSeconds());
+      Send(frame);
+      absl::SleepFor(absl::Milliseconds(50));
+      Metric(MonotonicSeconds());
+      absl::SleepFor(absl::Milliseconds(50));
+    }
   }
 
   void Metric(double value) {
@@ -223,6 +248,9 @@ class FakeWorker {
         }
         return Finish();
       }
+      case kStamp:
+        Stamps();
+        return Finish();
       case kWrongReport: {
         Frame frame;
         frame.mutable_result()->mutable_report()->mutable_attack();
@@ -246,6 +274,18 @@ class FakeWorker {
     Die();
   }
 
+  int Probe() {
+    absl::string_view device = start_.device();
+    if (device == kSilentDevice) WaitForEver();
+    if (absl::ConsumePrefix(&device, kBrokenWhile) &&
+        access(std::string(device).c_str(), F_OK) == 0)
+      return Fail(v1::ATTEMPT_DEVICE_FAULT, "the device computes wrong");
+    Frame frame;
+    frame.mutable_result()->set_probed(true);
+    Send(frame);
+    return 0;
+  }
+
   int ValidateModel() {
     const std::string& wish = start_.validate_model().display_name();
     if (wish == kRejectModel) return Fail(v1::ATTEMPT_DATA_ERROR, "tensor conv.weight is missing");
@@ -259,6 +299,8 @@ class FakeWorker {
     model.mutable_input_shape()->set_width(28);
     model.add_layers()->set_name("last_conv");
     model.set_parameter_count(100);
+    model.set_activation_bytes(5000);
+    model.set_forward_flops(wish == kAbsurdModel ? -1 : 70000);
     Send(frame);
     return 0;
   }
@@ -284,12 +326,9 @@ class FakeWorker {
 };
 
 void PrintCatalog() {
-  worker::v1::Catalog catalog;
+  worker::v1::Catalog catalog = TestCatalog();
   catalog.set_build_id("fake");
   catalog.set_libtorch_version("none");
-  v1::PluginFamily& models = *catalog.add_families();
-  models.set_name("model");
-  models.add_plugins()->set_name("mini_gap");
   catalog.SerializeToOstream(&std::cout);
 }
 
