@@ -39,8 +39,10 @@ bool HasOwnCap(absl::string_view method) {
   return absl::EndsWith(method, "/WaitJob") || absl::EndsWith(method, "/Explain");
 }
 
-// WatchJob is served as bytes.
-bool IsRaw(absl::string_view method) { return absl::EndsWith(method, "/WatchJob"); }
+// These are served as bytes.
+bool ReceivesBytes(absl::string_view method) {
+  return absl::EndsWith(method, "/WatchJob") || absl::EndsWith(method, "/Write");
+}
 
 std::string TraceId(const grpc::ServerContextBase& context) {
   const auto& metadata = context.client_metadata();
@@ -101,7 +103,7 @@ class CallLog : public grpc::experimental::Interceptor {
   void Received(const void* message) {
     if (message == nullptr) return;
     const int64_t bytes =
-        IsRaw(info_->method())
+        ReceivesBytes(info_->method())
             ? static_cast<int64_t>(static_cast<const grpc::ByteBuffer*>(message)->Length())
             : static_cast<int64_t>(
                   static_cast<const google::protobuf::MessageLite*>(message)->ByteSizeLong());
