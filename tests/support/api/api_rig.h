@@ -4,9 +4,11 @@
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "adamant/v1/blob.grpc.pb.h"
 #include "adamant/v1/dataset.grpc.pb.h"
@@ -26,12 +28,16 @@ namespace adamant::testing {
 // The whole server over an in-process channel, with the fake worker and the test catalogue.
 class ApiRig {
  public:
-  ApiRig() {
+  // `adjust` may change the parts before the server starts.
+  explicit ApiRig(const std::function<void(ServiceParts&)>& adjust = nullptr,
+                  LocalBlobOptions blob_options = {})
+      : jobs(std::move(blob_options)) {
     EXPECT_TRUE(SetUpLog("error", "text").ok());
     jobs.StartScheduler();
     parts_.emplace(ServiceParts{jobs.store(), jobs.blobs(), jobs.scheduler(), jobs.hub(), metrics,
                                 catalog, tokens_, calls_, disk_, streams_, timers_,
                                 jobs.options.log_folder});
+    if (adjust) adjust(*parts_);
     auto started = ApiServer::Start(
         *parts_, {.facts = {.version = "1", .commit = "c", .sqlite_version = "3"}});
     EXPECT_TRUE(started.ok()) << started.status();
