@@ -36,6 +36,7 @@ class ServerProcess {
   const std::string& address() const { return address_; }
   const std::string& metrics_address() const { return metrics_address_; }
   const std::string& data_dir() const { return data_dir_; }
+  pid_t pid() const { return pid_; }
 
   void Kill();      // SIGKILL, and waits until it is gone
   int Terminate();  // SIGTERM; the exit code
