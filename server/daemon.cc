@@ -17,9 +17,11 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "common/blob_name.h"
 #include "common/error_reason.h"
 #include "common/status_macros.h"
 #include "server/api/api_server.h"
+#include "server/blobs/disk_ledger.h"
 #include "server/blobs/local_blob_store.h"
 #include "server/data_folder.h"
 #include "server/drain_signals.h"
@@ -107,6 +109,11 @@ void OnStoreFailed(const absl::Status& status) {
   _exit(kExitStoreFailed);
 }
 
+void OnBlobCorrupt(const v1::BlobRef& blob) {
+  Log(LogLevel::kError, "blob_corrupt", "stored bytes are damaged and were set aside",
+      {{"blob", BlobName(blob)}});
+}
+
 // All parts of the server, in the order in which they depend on each other.
 class Server {
  public:
@@ -127,7 +134,11 @@ class Server {
     ASSIGN_OR_RETURN(catalog_, LoadCatalog(command, folder_.Path("catalog")));
     ASSIGN_OR_RETURN(
         store_, OpenSqliteStore({.path = folder_.Path("store.db"), .on_fatal = OnStoreFailed}));
-    ASSIGN_OR_RETURN(blobs_, LocalBlobStore::Open(folder_.path()));
+    ledger_ = std::make_unique<DiskLedger>(DiskLedgerOptions{.folder = folder_.path()});
+    RETURN_IF_ERROR(ledger_->Tend());
+    ASSIGN_OR_RETURN(blobs_, LocalBlobStore::Open(folder_.path(), {.ledger = ledger_.get(),
+                                                                   .on_fatal = OnStoreFailed,
+                                                                   .on_corrupt = OnBlobCorrupt}));
     ASSIGN_OR_RETURN(std::string key, folder_.PageTokenKey());
     tokens_.emplace(std::move(key));
     const std::vector<Slot> slots = MakeSlots(config_, catalog_);
@@ -171,6 +182,8 @@ class Server {
     parts_ = std::make_unique<ServiceParts>(ServiceParts{
         *store_, *blobs_, *scheduler_, *hub_, *metrics_, catalog_, *tokens_, calls_, disk_,
         streams_, timers_, folder_.Path("logs"), config_.torchscript() != "off"});
+    parts_->storage_admission = [this] { return ledger_->Admit(); };
+    parts_->uploads.admit_tenant = [this](int64_t bytes) { return ledger_->AdmitTenant(bytes); };
     ApiServerOptions options;
     options.listen = {config_.listen().begin(), config_.listen().end()};
     options.reflection = config_.reflection();
@@ -201,6 +214,7 @@ class Server {
   std::unique_ptr<Metrics> metrics_;
   std::unique_ptr<JobTelemetry> telemetry_;
   std::unique_ptr<JobStore> store_;
+  std::unique_ptr<DiskLedger> ledger_;
   std::unique_ptr<BlobStore> blobs_;
   std::optional<PageTokens> tokens_;
   std::string metrics_address_;

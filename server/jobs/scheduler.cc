@@ -33,6 +33,8 @@ void RemoveJobLog(const std::string& log_folder, const std::string& uid) {
   std::filesystem::remove_all(absl::StrCat(log_folder, "/", uid), ignored);
 }
 
+constexpr absl::string_view kHeldSlot = "-";  // instead of a uid
+
 std::string UidOf(const v1::Job& job) { return job.name().substr(job.name().find('/') + 1); }
 
 }  // namespace
@@ -55,6 +57,8 @@ class Scheduler::Impl final : public StoreObserver {
   }
   void Decorate(v1::Job& job) const;
   SchedulerStatus status() const;
+  std::optional<int> TryHoldSlot(std::function<void(int)> wanted);
+  void ReleaseSlot(int slot);
   void StopAdmission();
   void Requeue(absl::Duration grace);
   void ResumeAdmission();
@@ -91,6 +95,9 @@ class Scheduler::Impl final : public StoreObserver {
   void QueueValidation(const std::string& tenant, const std::string& name)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void StopAttempts(StopReason reason, absl::Duration grace) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void RecallHeldSlots() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    for (const auto& [slot, wanted] : held_) wanted(slot);
+  }
   bool Idle() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     return attempts_.empty() && validations_.empty();
   }
@@ -98,7 +105,8 @@ class Scheduler::Impl final : public StoreObserver {
   JobServices services_;
   mutable absl::Mutex mutex_;
   JobQueue queue_ ABSL_GUARDED_BY(mutex_);
-  std::vector<std::string> busy_ ABSL_GUARDED_BY(mutex_);  // uid per slot, "" = free
+  std::vector<std::string> busy_ ABSL_GUARDED_BY(mutex_);                 // uid per slot, "" = free
+  std::map<int, std::function<void(int)>> held_ ABSL_GUARDED_BY(mutex_);  // what wants them back
   std::map<std::string, Running<Attempt>> attempts_ ABSL_GUARDED_BY(mutex_);  // by uid
   std::deque<Resource> to_validate_ ABSL_GUARDED_BY(mutex_);
   std::map<Resource, Running<Validation>> validations_ ABSL_GUARDED_BY(mutex_);
@@ -268,7 +276,11 @@ absl::Time Scheduler::Impl::Dispatch(absl::Time now) {
     if (job.not_before > now) wake_at = std::min(wake_at, job.not_before);
     if (inputs.kind == Readiness::kWaiting || job.not_before > now) continue;
     const auto slot = std::find(busy_.begin(), busy_.end(), "");
-    if (slot != busy_.end()) StartAttempt(uid, static_cast<int>(slot - busy_.begin()));
+    if (slot != busy_.end()) {
+      StartAttempt(uid, static_cast<int>(slot - busy_.begin()));
+    } else {
+      RecallHeldSlots();
+    }
   }
   return wake_at;
 }
@@ -352,7 +364,7 @@ SchedulerStatus Scheduler::Impl::status() const {
     v1::SlotStatus& slot = status.slots.emplace_back();
     slot.set_slot(static_cast<int>(i));
     slot.set_device(services_.pool.slots()[i].device);
-    if (!busy_[i].empty()) slot.set_job(JobName(busy_[i]));
+    if (!busy_[i].empty() && busy_[i] != kHeldSlot) slot.set_job(JobName(busy_[i]));
   }
   status.queued_jobs = queue_.CountState([](v1::JobState state) { return state == v1::QUEUED; });
   status.running_jobs = queue_.CountState(&HasWorker);
@@ -360,9 +372,27 @@ SchedulerStatus Scheduler::Impl::status() const {
   return status;
 }
 
+std::optional<int> Scheduler::Impl::TryHoldSlot(std::function<void(int)> wanted) {
+  absl::MutexLock lock(&mutex_);
+  const auto free = std::find(busy_.begin(), busy_.end(), "");
+  if (draining_ || free == busy_.end()) return std::nullopt;
+  *free = std::string(kHeldSlot);
+  const int slot = static_cast<int>(free - busy_.begin());
+  held_[slot] = std::move(wanted);
+  return slot;
+}
+
+void Scheduler::Impl::ReleaseSlot(int slot) {
+  absl::MutexLock lock(&mutex_);
+  held_.erase(slot);
+  busy_[static_cast<size_t>(slot)].clear();
+  dirty_ = true;
+}
+
 void Scheduler::Impl::StopAdmission() {
   absl::MutexLock lock(&mutex_);
   draining_ = true;
+  RecallHeldSlots();
   dirty_ = true;
 }
 
@@ -429,6 +459,10 @@ void Scheduler::RegisterDataset(std::string tenant, v1::Dataset dataset,
 
 void Scheduler::Decorate(v1::Job& job) const { impl_->Decorate(job); }
 SchedulerStatus Scheduler::status() const { return impl_->status(); }
+std::optional<int> Scheduler::TryHoldSlot(std::function<void(int)> wanted) {
+  return impl_->TryHoldSlot(std::move(wanted));
+}
+void Scheduler::ReleaseSlot(int slot) { impl_->ReleaseSlot(slot); }
 void Scheduler::StopAdmission() { impl_->StopAdmission(); }
 void Scheduler::Pause(std::string tenant, std::string uid, std::string etag, Reply<v1::Job> reply) {
   impl_->Change(std::move(tenant), std::move(uid), std::move(etag), &PauseJob, std::move(reply));

@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -79,6 +80,13 @@ class Scheduler {
   // Fills what is not stored: queue (position, blocking reason), progress, log_bytes.
   void Decorate(v1::Job& job) const;
   SchedulerStatus status() const;
+
+  // Takes a free slot out of the scheduler's hands, for interactive work; nullopt when none is free
+  // or nothing new starts. `wanted`, which must not block and must not call the scheduler, is
+  // called with the slot whenever a queued job could use it or the server drains: give it back
+  // soon.
+  std::optional<int> TryHoldSlot(std::function<void(int slot)> wanted);
+  void ReleaseSlot(int slot);
 
   // Drain, first step: no submit, no registration, no new attempt.
   void StopAdmission();

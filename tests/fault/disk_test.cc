@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A disk that is really full: R8 of reliability.md 12. Needs the right to mount a memory file system.
+// A disk that is really full: R8 of reliability.md 12. Needs the right to mount a memory file
+// system.
 #include <gtest/gtest.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -63,7 +64,9 @@ TEST_F(FullDisk, IsAnErrorAndNotADamage) {
     absl::SleepFor(absl::Milliseconds(static_cast<int64_t>(200 + random() % 800)));
     Fill();
     absl::SleepFor(absl::Milliseconds(500));
-    const auto submitted = rig.api().Submit({.request_id = NewUuid(), .seed = 1});
+    const std::string id = NewUuid();
+    rig.history().Add({.op = "asked", .request_id = id});
+    const auto submitted = rig.api().Submit({.request_id = id, .seed = 1001});
     EXPECT_FALSE(submitted.ok()) << "a submit was acknowledged on a full disk";
     const auto written = rig.api().Write(NewUpload(RefOf("more")), "more", 0);
     EXPECT_FALSE(written.ok()) << "an upload was acknowledged on a full disk";

@@ -171,8 +171,8 @@ void KillAtFailpoint::Pull(Trigger trigger) {
 TEST_P(KillAtFailpoint, LosesNothing) {
   const Point point = PointOf(GetParam());
   Pull(point.trigger);
-  rig.CheckOracle({.workers_were_killed = point.trigger == Trigger::kWorker ||
-                                          point.trigger == Trigger::kHang});
+  rig.CheckOracle({.workers_were_killed =
+                       point.trigger == Trigger::kWorker || point.trigger == Trigger::kHang});
   if (Fired()) return;
   if (point.excuse.empty()) {
     ADD_FAILURE() << point.name << " never fired";

@@ -34,6 +34,8 @@ struct Entry {
   int64_t seq = 0;
   int64_t size = 0;
   int64_t fence = 0;
+
+  bool operator==(const Entry&) const = default;
 };
 
 std::string ToJsonLine(const Entry& entry);

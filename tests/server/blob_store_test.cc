@@ -26,6 +26,8 @@ v1::BlobRef RefOf(absl::string_view bytes) {
   return blob;
 }
 
+UploadKey Key(const std::string& id, const v1::BlobRef& blob) { return {"local", id, blob}; }
+
 std::string Content(const Descriptor& file) {
   return std::string(FileView::Map(file.get()).value()->bytes());
 }
@@ -65,7 +67,7 @@ class LocalBlobStoreTest : public ::testing::Test {
 
 TEST_F(LocalBlobStoreTest, PublishesAnUploadOfSeveralChunks) {
   const v1::BlobRef blob = RefOf("hello world");
-  auto upload = store_->Begin(kId, blob);
+  auto upload = store_->Begin(Key(kId, blob));
   ASSERT_TRUE(upload.ok()) << upload.status();
   EXPECT_TRUE((*upload)->Append("hello ").ok());
   EXPECT_TRUE(absl::IsNotFound(store_->Stat(blob)));
@@ -80,13 +82,13 @@ TEST_F(LocalBlobStoreTest, PublishesAnUploadOfSeveralChunks) {
 TEST_F(LocalBlobStoreTest, ResumesAnUploadAfterARestart) {
   const v1::BlobRef blob = RefOf("hello world");
   {
-    auto upload = store_->Begin(kId, blob);
+    auto upload = store_->Begin(Key(kId, blob));
     ASSERT_TRUE((*upload)->Append("hello ").ok());
     ASSERT_TRUE((*upload)->Sync().ok());
   }
   Reopen();
-  EXPECT_EQ(store_->StagedSize(kId, blob).value(), 6);
-  auto upload = store_->Begin(kId, blob);
+  EXPECT_EQ(store_->StagedSize(Key(kId, blob)).value(), 6);
+  auto upload = store_->Begin(Key(kId, blob));
   ASSERT_TRUE(upload.ok()) << upload.status();
   EXPECT_EQ((*upload)->size(), 6);
   EXPECT_EQ((*upload)->committed_size(), 6);
@@ -97,16 +99,16 @@ TEST_F(LocalBlobStoreTest, ResumesAnUploadAfterARestart) {
 
 TEST_F(LocalBlobStoreTest, DropsAnUploadWithAnotherDigest) {
   const v1::BlobRef blob = RefOf("hello");
-  auto upload = store_->Begin(kId, blob);
+  auto upload = store_->Begin(Key(kId, blob));
   ASSERT_TRUE((*upload)->Append("jello").ok());
   EXPECT_EQ(ReasonOf((*upload)->Finish()), "DIGEST_MISMATCH");
-  EXPECT_EQ(ReasonOf(store_->StagedSize(kId, blob).status()), "UPLOAD_NOT_FOUND");
+  EXPECT_EQ(ReasonOf(store_->StagedSize(Key(kId, blob)).status()), "UPLOAD_NOT_FOUND");
   EXPECT_TRUE(absl::IsNotFound(store_->Stat(blob)));
 }
 
 TEST_F(LocalBlobStoreTest, RefusesMoreThanTheDeclaredBytesAndFewer) {
   const v1::BlobRef blob = RefOf("hello");
-  auto upload = store_->Begin(kId, blob);
+  auto upload = store_->Begin(Key(kId, blob));
   EXPECT_EQ((*upload)->Append("hello!").code(), absl::StatusCode::kOutOfRange);
   EXPECT_TRUE((*upload)->Append("hell").ok());
   EXPECT_EQ(ReasonOf((*upload)->Finish()), "DIGEST_MISMATCH");
@@ -114,17 +116,17 @@ TEST_F(LocalBlobStoreTest, RefusesMoreThanTheDeclaredBytesAndFewer) {
 
 TEST_F(LocalBlobStoreTest, LetsOneWriterPerUpload) {
   const v1::BlobRef blob = RefOf("hello");
-  auto first = store_->Begin(kId, blob);
-  EXPECT_EQ(store_->Begin(kId, blob).status().code(), absl::StatusCode::kFailedPrecondition);
-  EXPECT_TRUE(store_->Begin(kOtherId, blob).ok());
+  auto first = store_->Begin(Key(kId, blob));
+  EXPECT_EQ(store_->Begin(Key(kId, blob)).status().code(), absl::StatusCode::kUnavailable);
+  EXPECT_TRUE(store_->Begin(Key(kOtherId, blob)).ok());
   first->reset();
-  EXPECT_TRUE(store_->Begin(kId, blob).ok());
+  EXPECT_TRUE(store_->Begin(Key(kId, blob)).ok());
 }
 
 TEST_F(LocalBlobStoreTest, KeepsOneCopyOfEqualBlobs) {
   const v1::BlobRef blob = RefOf("hello");
-  auto first = store_->Begin(kId, blob);
-  auto second = store_->Begin(kOtherId, blob);
+  auto first = store_->Begin(Key(kId, blob));
+  auto second = store_->Begin(Key(kOtherId, blob));
   ASSERT_TRUE((*first)->Append("hello").ok());
   ASSERT_TRUE((*second)->Append("hello").ok());
   EXPECT_TRUE((*first)->Finish().ok());
@@ -171,10 +173,10 @@ TEST_F(LocalBlobStoreTest, ListsRemovesAndCountsAfterARestart) {
   store_->PutBytes("bb").value();
   store_->PutBytes("").value();
   Reopen();
-  EXPECT_EQ(store_->List().value().size(), 3u);
+  EXPECT_EQ(store_->List(absl::InfiniteFuture()).value().size(), 3u);
   EXPECT_EQ(store_->totals().bytes, 3);
-  EXPECT_TRUE(store_->Remove(a).ok());
-  EXPECT_TRUE(store_->Remove(a).ok());
+  store_->Condemn({a});
+  EXPECT_TRUE(store_->Remove(a).value());
   EXPECT_EQ(store_->totals().count, 2);
 }
 
@@ -193,7 +195,7 @@ TEST_F(LocalBlobStoreTest, RefusesNamesThatAreNotDigests) {
   blob = RefOf("x");
   blob.set_size_bytes(kMaxBlobBytes + 1);
   EXPECT_EQ(ReasonOf(store_->Stat(blob)), "BLOB_TOO_LARGE");
-  EXPECT_EQ(store_->Begin("../../etc", RefOf("x")).status().code(),
+  EXPECT_EQ(store_->Begin(Key("../../etc", RefOf("x"))).status().code(),
             absl::StatusCode::kInvalidArgument);
 }
 

@@ -276,7 +276,8 @@ TEST_F(JobsTest, RejectsBadModelsWithTheReason) {
   const std::pair<std::string, std::string> rows[] = {
       {kRejectModel, "tensor conv.weight is missing"},
       {kHangModel, "loading took too long"},
-      {kCrashModel, "signal 9"}};
+      {kCrashModel, "signal 9"},
+      {kAbsurdModel, "larger than any device could hold"}};
   for (const auto& [wish, message] : rows) {
     rig_.Register(wish, wish);
     const v1::Model model = rig_.AwaitModel(

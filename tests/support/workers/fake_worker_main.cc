@@ -14,6 +14,7 @@
 #include <string>
 #include <thread>
 
+#include "absl/strings/strip.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/synchronization/notification.h"
 #include "absl/time/clock.h"
@@ -53,6 +54,7 @@ class FakeWorker {
     if (!received.ok() || !received->frame.has_start()) return 64;
     start_ = received->frame.start();
     files_ = std::move(received->descriptors);
+    if (start_.probe()) return Probe();
     if (start_.has_validate_model()) return ValidateModel();
     if (start_.has_validate_dataset()) return ValidateDataset();
     if (start_.job().train().seed() >= kChainSeed) return RunChain();
@@ -361,6 +363,16 @@ class FakeWorker {
     }
     if (!PublishChain(chain, true)) return Fail(v1::ATTEMPT_OUT_OF_MEMORY, "no room for a result");
     return Succeed(RefOf(TextOf(chain)), chain.step);
+  int Probe() {
+    absl::string_view device = start_.device();
+    if (device == kSilentDevice) WaitForEver();
+    if (absl::ConsumePrefix(&device, kBrokenWhile) &&
+        access(std::string(device).c_str(), F_OK) == 0)
+      return Fail(v1::ATTEMPT_DEVICE_FAULT, "the device computes wrong");
+    Frame frame;
+    frame.mutable_result()->set_probed(true);
+    Send(frame);
+    return 0;
   }
 
   int ValidateModel() {
@@ -376,6 +388,8 @@ class FakeWorker {
     model.mutable_input_shape()->set_width(28);
     model.add_layers()->set_name("last_conv");
     model.set_parameter_count(100);
+    model.set_activation_bytes(5000);
+    model.set_forward_flops(wish == kAbsurdModel ? -1 : 70000);
     Send(frame);
     return 0;
   }
