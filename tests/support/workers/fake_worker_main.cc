@@ -363,6 +363,8 @@ class FakeWorker {
     }
     if (!PublishChain(chain, true)) return Fail(v1::ATTEMPT_OUT_OF_MEMORY, "no room for a result");
     return Succeed(RefOf(TextOf(chain)), chain.step);
+  }
+
   int Probe() {
     absl::string_view device = start_.device();
     if (device == kSilentDevice) WaitForEver();
