@@ -26,6 +26,7 @@
 #include "server/data_folder.h"
 #include "server/drain_signals.h"
 #include "server/job_telemetry.h"
+#include "server/jobs/collector.h"
 #include "server/jobs/events.h"
 #include "server/jobs/scheduler.h"
 #include "server/options.h"
@@ -166,6 +167,8 @@ class Server {
     options.scratch_folder = folder_.Path("scratch");
     scheduler_ = std::make_unique<Scheduler>(*store_, *blobs_, *workers_, *hub_, options);
     RETURN_IF_ERROR(scheduler_->Start());
+    collector_ = std::make_unique<Collector>(*store_, *blobs_, ledger_.get(), CollectOptions());
+    collector_->Start();
     telemetry_->CountStored(*store_);
     return StartApi();
   }
@@ -190,6 +193,13 @@ class Server {
   }
 
  private:
+  CollectorOptions CollectOptions() const {
+    CollectorOptions options;
+    options.backup_folder = folder_.Path("backups");
+    options.backup_every = absl::Hours(config_.backup_every_hours());
+    return options;
+  }
+
   absl::Status StartApi() {
     parts_ = std::make_unique<ServiceParts>(ServiceParts{
         *store_, *blobs_, *scheduler_, *hub_, *metrics_, catalog_, *tokens_, calls_, disk_,
@@ -234,6 +244,7 @@ class Server {
   std::unique_ptr<WorkerPool> workers_;
   std::unique_ptr<EventHub> hub_;
   std::unique_ptr<Scheduler> scheduler_;
+  std::unique_ptr<Collector> collector_;
   TaskPool calls_{4, kMaxQueuedCalls};
   TaskPool disk_{static_cast<int>(std::max(2U, std::thread::hardware_concurrency())),
                  kMaxQueuedCalls};

@@ -4,9 +4,11 @@
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "adamant/v1/blob.grpc.pb.h"
@@ -27,12 +29,14 @@ namespace adamant::testing {
 struct ApiRigOptions {
   ApiLimits limits = {};
   std::vector<std::string> listen = {};  // also on these addresses
+  LocalBlobOptions blobs = {};
+  std::function<void(ServiceParts&)> adjust = {};  // may change the parts before the server starts
 };
 
 // The whole server over an in-process channel, with the fake worker and the test catalogue.
 class ApiRig {
  public:
-  explicit ApiRig(const ApiRigOptions& options = {}) {
+  explicit ApiRig(const ApiRigOptions& options = {}) : jobs(options.blobs) {
     EXPECT_TRUE(SetUpLog("error", "text").ok());
     jobs.StartScheduler();
     parts_.emplace(ServiceParts{jobs.store(), jobs.blobs(), jobs.scheduler(), jobs.hub(), metrics,
@@ -40,6 +44,7 @@ class ApiRig {
                                 jobs.options.log_folder});
     parts_->limits = options.limits;
     parts_->storage_admission = [this] { return storage; };
+    if (options.adjust) options.adjust(*parts_);
     auto started = ApiServer::Start(
         *parts_, {.listen = options.listen,
                   .facts = {.version = "1", .commit = "c", .sqlite_version = "3"}});
