@@ -24,16 +24,32 @@ class CallLog : public grpc::experimental::Interceptor {
     metrics_.RpcStarted(info_->method());
   }
 
+  // A call that never sent a status has lost its client.
+  ~CallLog() override {
+    if (!ended_) Count(grpc::StatusCode::CANCELLED);
+  }
+
   void Intercept(grpc::experimental::InterceptorBatchMethods* methods) override {
+    if (methods->QueryInterceptionHookPoint(InterceptionHookPoints::POST_RECV_MESSAGE) &&
+        methods->GetRecvMessage() != nullptr)
+      metrics_.RpcReceived(info_->method());
+    if (methods->QueryInterceptionHookPoint(InterceptionHookPoints::PRE_SEND_MESSAGE))
+      metrics_.RpcSent(info_->method());
     if (methods->QueryInterceptionHookPoint(InterceptionHookPoints::PRE_SEND_STATUS))
       End(methods->GetSendStatus());
     methods->Proceed();
   }
 
  private:
-  void End(const grpc::Status& status) {
+  double Count(grpc::StatusCode code) {
     const double seconds = absl::ToDoubleSeconds(absl::Now() - started_);
-    metrics_.RpcHandled(info_->method(), status.error_code(), seconds);
+    metrics_.RpcHandled(info_->method(), code, seconds);
+    ended_ = true;
+    return seconds;
+  }
+
+  void End(const grpc::Status& status) {
+    const double seconds = Count(status.error_code());
     const absl::string_view method = info_->method();
     const bool quiet = absl::StartsWith(method, "/grpc.");  // health, reflection
     const bool bad = status.error_code() == grpc::StatusCode::INTERNAL ||
@@ -41,6 +57,7 @@ class CallLog : public grpc::experimental::Interceptor {
                      status.error_code() == grpc::StatusCode::DATA_LOSS;
     const LogLevel level = bad ? LogLevel::kError : quiet ? LogLevel::kDebug : LogLevel::kInfo;
     const absl::Status error = FromGrpc(status);
+    if (!error.ok()) metrics_.RpcFailed(info_->method(), ReasonOf(error));
     Log(level, "rpc", status.ok() ? "ok" : status.error_message(),
         {{"method", method},
          {"peer", info_->server_context()->peer()},
@@ -53,6 +70,7 @@ class CallLog : public grpc::experimental::Interceptor {
   grpc::experimental::ServerRpcInfo* const info_;
   Metrics& metrics_;
   const absl::Time started_;
+  bool ended_ = false;
 };
 
 }  // namespace
