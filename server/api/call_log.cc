@@ -65,19 +65,23 @@ class CallLog : public grpc::experimental::Interceptor {
     if (call_ != nullptr) Begin();
   }
 
+  // A call that never sent a status has lost its client.
   ~CallLog() override {
+    if (!ended_) Count(absl::StatusCode::kCancelled);
     Uncap();
     if (call_ != nullptr) gate_.Release(call_->reserved_bytes);
   }
 
   void Intercept(grpc::experimental::InterceptorBatchMethods* methods) override {
     if (methods->QueryInterceptionHookPoint(InterceptionHookPoints::POST_RECV_MESSAGE) &&
-        call_ != nullptr) {
-      Received(methods->GetRecvMessage());
+        methods->GetRecvMessage() != nullptr) {
+      metrics_.RpcReceived(info_->method());
+      if (call_ != nullptr) Received(methods->GetRecvMessage());
     }
-    if (methods->QueryInterceptionHookPoint(InterceptionHookPoints::PRE_SEND_MESSAGE) &&
-        call_ != nullptr) {
-      call_->bytes_out += static_cast<int64_t>(methods->GetSerializedSendMessage()->Length());
+    if (methods->QueryInterceptionHookPoint(InterceptionHookPoints::PRE_SEND_MESSAGE)) {
+      metrics_.RpcSent(info_->method());
+      if (call_ != nullptr)
+        call_->bytes_out += static_cast<int64_t>(methods->GetSerializedSendMessage()->Length());
     }
     if (methods->QueryInterceptionHookPoint(InterceptionHookPoints::PRE_SEND_STATUS))
       End(methods->GetSendStatus());
@@ -99,9 +103,7 @@ class CallLog : public grpc::experimental::Interceptor {
     if (call_->admission.ok()) call_->reserved_bytes += bytes;
   }
 
-  // Null at the end of a stream.
   void Received(const void* message) {
-    if (message == nullptr) return;
     const int64_t bytes =
         ReceivesBytes(info_->method())
             ? static_cast<int64_t>(static_cast<const grpc::ByteBuffer*>(message)->Length())
@@ -122,9 +124,16 @@ class CallLog : public grpc::experimental::Interceptor {
     Uncap();
     const absl::Status sent = FromGrpc(status);
     const absl::Status& seen = call_ != nullptr && !call_->cancelled.ok() ? call_->cancelled : sent;
-    const double seconds = absl::ToDoubleSeconds(absl::Now() - started_);
-    metrics_.RpcHandled(info_->method(), static_cast<int>(seen.code()), seconds);
+    const double seconds = Count(seen.code());
+    if (!seen.ok()) metrics_.RpcFailed(info_->method(), ReasonOf(seen));
     Write(seen, seconds);
+  }
+
+  double Count(absl::StatusCode code) {
+    const double seconds = absl::ToDoubleSeconds(absl::Now() - started_);
+    metrics_.RpcHandled(info_->method(), static_cast<int>(code), seconds);
+    ended_ = true;
+    return seconds;
   }
 
   void Write(const absl::Status& status, double seconds) const {
@@ -154,6 +163,7 @@ class CallLog : public grpc::experimental::Interceptor {
   const absl::Time started_;
   const std::string peer_;
   std::optional<CallGate::CapEntry> cap_;
+  bool ended_ = false;
 };
 
 }  // namespace
