@@ -72,6 +72,20 @@ std::vector<Slot> MakeSlots(const v1::ServerConfig& config, const worker::v1::Ca
                            Slot{.device = "cpu", .threads = config.threads_per_slot()});
 }
 
+// What jobs may use together: nine tenths of the machine, and each GPU.
+void SetMemoryLedgers(const worker::v1::Catalog& catalog, SchedulerOptions& options) {
+  const int64_t pages = sysconf(_SC_PHYS_PAGES);
+  const int64_t page_bytes = sysconf(_SC_PAGESIZE);
+  if (pages > 0 && page_bytes > 0) options.host_memory_bytes = pages / 10 * 9 * page_bytes;
+  for (const v1::Device& device : catalog.devices()) {
+    if (device.kind() != "cuda") continue;
+    for (int i = 0; i < device.count(); ++i) {
+      const size_t index = options.device_memory_bytes.size();
+      options.device_memory_bytes[absl::StrCat("cuda:", index)] = device.memory_bytes();
+    }
+  }
+}
+
 std::vector<std::string> PluginNames(const worker::v1::Catalog& catalog, absl::string_view family) {
   std::vector<std::string> names;
   for (const v1::PluginFamily& candidate : catalog.families()) {
@@ -141,6 +155,7 @@ class Server {
     SchedulerOptions options;
     options.log_folder = folder_.Path("logs");
     options.scratch_folder = folder_.Path("scratch");
+    SetMemoryLedgers(catalog_, options);
     scheduler_ = std::make_unique<Scheduler>(*store_, *blobs_, *workers_, *hub_, options);
     RETURN_IF_ERROR(scheduler_->Start());
     telemetry_->CountStored(*store_);
