@@ -21,6 +21,7 @@
 #include "core/objectives/objective.h"
 #include "core/run/evaluate.h"
 #include "core/run/explain.h"
+#include "core/run/model_figures.h"
 #include "core/run/probe.h"
 #include "core/run/train.h"
 
@@ -114,6 +115,9 @@ absl::Status InspectModel(const ModelInput& input, v1::Model& model) {
     model.mutable_input_shape()->set_width(static_cast<int>(info.shape.width));
     model.set_normalisation(info.normaliser);
     model.set_parameter_count(info.parameter_count);
+    const ModelFigures figures = MeasureFigures(*opened);
+    model.set_activation_bytes(figures.activation_bytes);
+    model.set_forward_flops(figures.flops);
     model.clear_layers();
     for (v1::Layer& layer : DescribeLayers(info)) *model.add_layers() = std::move(layer);
     return absl::OkStatus();

@@ -121,8 +121,8 @@ void Attempt::OnNoWorker(const absl::Status& status) {
 
 void Attempt::OnOutput(absl::string_view bytes) {
   if (log_ == nullptr) return;
-  log_->Append(bytes);
-  services_.hub.SetLogBytes(uid_, earlier_log_bytes_ + log_->size());
+  const int64_t offset = earlier_log_bytes_ + log_->size();
+  services_.hub.AddLog(uid_, attempt_, offset, log_->Append(bytes));
 }
 
 void Attempt::OnNews(WorkerNews& news, std::optional<int> wait_status) {

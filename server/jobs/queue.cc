@@ -78,8 +78,12 @@ void JobQueue::SetNeeds(LiveJob& live, const v1::Job& job) const {
   live.device_bytes = asked.gpu_memory_bytes();
   if (estimate_ == nullptr || (live.host_bytes > 0 && live.device_bytes > 0)) return;
   const auto model = models_.find({job.tenant(), ModelSourceOf(job.spec()).model()});
+  const auto data =
+      std::find_if(live.references.begin(), live.references.end(),
+                   [&](const auto& name) { return datasets_.contains({job.tenant(), name}); });
   const v1::Resources guess =
-      estimate_(job.spec(), model == models_.end() ? nullptr : &model->second);
+      estimate_(job.spec(), model == models_.end() ? nullptr : &model->second,
+                data == live.references.end() ? nullptr : &datasets_.at({job.tenant(), *data}));
   if (live.host_bytes == 0) live.host_bytes = guess.host_memory_bytes();
   if (live.device_bytes == 0) live.device_bytes = guess.gpu_memory_bytes();
 }
@@ -139,6 +143,11 @@ int JobQueue::queued(const std::string& tenant) const {
 void JobQueue::SetModel(const std::string& tenant, const v1::Model& model) {
   SetResource(tenant, model.name(), model.state());
   models_[{tenant, model.name()}] = model;
+}
+
+void JobQueue::SetDataset(const std::string& tenant, const v1::Dataset& dataset) {
+  SetResource(tenant, dataset.name(), dataset.state());
+  datasets_[{tenant, dataset.name()}] = dataset;
 }
 
 std::vector<JobQueue::Place> JobQueue::Order(const FairShare& share, absl::Time now) {

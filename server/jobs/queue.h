@@ -9,6 +9,7 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/time/time.h"
+#include "adamant/v1/dataset.pb.h"
 #include "adamant/v1/job.pb.h"
 #include "adamant/v1/model.pb.h"
 #include "server/jobs/clock.h"
@@ -47,7 +48,8 @@ struct Readiness {
 class JobQueue {
  public:
   using Resource = std::pair<std::string, std::string>;  // tenant, name
-  using Estimate = std::function<v1::Resources(const v1::JobSpec&, const v1::Model*)>;
+  using Estimate =
+      std::function<v1::Resources(const v1::JobSpec&, const v1::Model*, const v1::Dataset*)>;
 
   explicit JobQueue(const Clock& clock, Estimate estimate = nullptr)
       : clock_(clock), estimate_(std::move(estimate)) {}
@@ -59,6 +61,7 @@ class JobQueue {
   // Takes over a committed state; a terminal job leaves. What the queue knows of it, or nullptr.
   LiveJob* Update(const std::string& uid, const v1::Job& job);
   void SetModel(const std::string& tenant, const v1::Model& model);
+  void SetDataset(const std::string& tenant, const v1::Dataset& dataset);
   void SetResource(const std::string& tenant, const std::string& name, v1::ResourceState state) {
     resources_[{tenant, name}] = state;
   }
@@ -88,6 +91,7 @@ class JobQueue {
   std::map<std::string, LiveJob> jobs_;
   absl::flat_hash_map<Resource, v1::ResourceState> resources_;
   absl::flat_hash_map<Resource, v1::Model> models_;
+  absl::flat_hash_map<Resource, v1::Dataset> datasets_;
   absl::flat_hash_map<std::string, int> queued_of_;  // by tenant
   int queued_ = 0;
   int running_ = 0;

@@ -70,6 +70,8 @@ class Scheduler::Impl final : public StoreObserver, private JobRunner {
     absl::MutexLock lock(&mutex_);
     return core_.Status();
   }
+  std::optional<int> TryHoldSlot(std::function<void(int)> wanted);
+  void ReleaseSlot(int slot);
   void SetAdmission(bool open);
   void Requeue(absl::Duration grace);
   void Drain(absl::Duration grace);
@@ -290,6 +292,17 @@ void Scheduler::Impl::Decorate(v1::Job& job) {
   *job.mutable_queue() = core_.Describe(UidOf(job));
 }
 
+std::optional<int> Scheduler::Impl::TryHoldSlot(std::function<void(int)> wanted) {
+  absl::MutexLock lock(&mutex_);
+  return core_.TryHoldSlot(std::move(wanted));
+}
+
+void Scheduler::Impl::ReleaseSlot(int slot) {
+  absl::MutexLock lock(&mutex_);
+  core_.ReleaseSlot(slot);
+  dirty_ = true;
+}
+
 void Scheduler::Impl::SetAdmission(bool open) {
   ADAMANT_FAILPOINT("drain.each_step");
   absl::MutexLock lock(&mutex_);
@@ -373,6 +386,10 @@ void Scheduler::RegisterDataset(std::string tenant, v1::Dataset dataset,
 
 void Scheduler::Decorate(v1::Job& job) const { impl_->Decorate(job); }
 SchedulerStatus Scheduler::status() const { return impl_->status(); }
+std::optional<int> Scheduler::TryHoldSlot(std::function<void(int)> wanted) {
+  return impl_->TryHoldSlot(std::move(wanted));
+}
+void Scheduler::ReleaseSlot(int slot) { impl_->ReleaseSlot(slot); }
 void Scheduler::StopAdmission() { impl_->SetAdmission(false); }
 void Scheduler::ResumeAdmission() { impl_->SetAdmission(true); }
 void Scheduler::Requeue(absl::Duration grace) { impl_->Requeue(grace); }

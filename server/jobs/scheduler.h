@@ -54,7 +54,8 @@ struct SchedulerOptions {
   int64_t host_memory_bytes = 0;
   std::map<std::string, int64_t> device_memory_bytes;
   // Fills what a job leaves unset of its resources. Unset = nothing is assumed.
-  std::function<v1::Resources(const v1::JobSpec&, const v1::Model* model)> estimate;
+  std::function<v1::Resources(const v1::JobSpec&, const v1::Model* model, const v1::Dataset* data)>
+      estimate;
   // The condition of a slot's device, or nothing when it is not known. Must not block.
   std::function<std::optional<DeviceCondition>(int slot)> device_condition;
 
@@ -109,6 +110,13 @@ class Scheduler {
   // Fills what is not stored: queue (position, blocking reason), progress, log_bytes.
   void Decorate(v1::Job& job) const;
   SchedulerStatus status() const;
+
+  // Takes a free slot out of the scheduler's hands, for interactive work; nullopt when none is free
+  // or nothing new starts. `wanted`, which must not block and must not call the scheduler, is
+  // called with the slot whenever a queued job could use it or the server drains: give it back
+  // soon.
+  std::optional<int> TryHoldSlot(std::function<void(int slot)> wanted);
+  void ReleaseSlot(int slot);
 
   // Drain, first step: no submit, no registration, no new attempt.
   void StopAdmission();

@@ -70,7 +70,7 @@ void SchedulerCore::OnModel(const std::string& tenant, const v1::Model& model) {
 }
 
 void SchedulerCore::OnDataset(const std::string& tenant, const v1::Dataset& dataset) {
-  queue_.SetResource(tenant, dataset.name(), dataset.state());
+  queue_.SetDataset(tenant, dataset);
   inputs_changed_ = true;
 }
 
@@ -202,7 +202,7 @@ void SchedulerCore::Fail(const std::string& uid, LiveJob& job, v1::StateReason r
 }
 
 void SchedulerCore::Place(absl::Time now) {
-  if (queue_.queued() == 0 || !board_.AnyFree(now)) return;
+  if (queue_.queued() == 0 || (!board_.AnyFree(now) && held_.empty())) return;
   ChargeSlots(now);
   std::vector<JobQueue::Place> order = queue_.Order(share_, now);
   // Who was passed over for too long comes first.
@@ -216,12 +216,34 @@ void SchedulerCore::Place(absl::Time now) {
     const SlotBoard::Fit fit = board_.Find(job, now);
     if (fit.slot >= 0) {
       Start(*place.uid, job, fit.slot, now);
-      if (!board_.AnyFree(now)) return;
-    } else if (fit.too_large) {
-      if (Starved(job, now)) return;  // the room that is left is kept for it
+    } else if (!fit.too_large) {
+      return RecallSlots();  // no slot is left
+    } else if (Starved(job, now)) {
+      return;  // the room that is left is kept for it
+    } else {
       job.skipped_since = std::min(job.skipped_since, now);
     }
   }
+}
+
+void SchedulerCore::RecallSlots() const {
+  for (const auto& [slot, wanted] : held_) wanted(slot);
+}
+
+std::optional<int> SchedulerCore::TryHoldSlot(std::function<void(int)> wanted) {
+  const int slot = open_ ? board_.Hold(clock_.Steady()) : -1;
+  if (slot < 0) return std::nullopt;
+  held_[slot] = std::move(wanted);
+  return slot;
+}
+
+void SchedulerCore::ReleaseSlot(int slot) {
+  if (held_.erase(slot) > 0) board_.Free(slot, {}, clock_.Steady());
+}
+
+void SchedulerCore::SetAdmission(bool open) {
+  open_ = open;
+  if (!open) RecallSlots();
 }
 
 void SchedulerCore::Start(const std::string& uid, LiveJob& job, int slot, absl::Time now) {

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <functional>
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <utility>
@@ -53,7 +55,10 @@ class SchedulerCore {
   void OnLease(const std::string& uid, int64_t fence, const absl::StatusOr<v1::JobState>& state);
   void OnDecided(const std::string& uid);
   void OnProbe(int slot, const absl::Status& verdict);
-  void SetAdmission(bool open) { open_ = open; }
+  void SetAdmission(bool open);
+  // See Scheduler::TryHoldSlot.
+  std::optional<int> TryHoldSlot(std::function<void(int)> wanted);
+  void ReleaseSlot(int slot);
   void StopAll(StopReason reason, absl::Duration grace);
 
   // Carries out what is due; returns when to come again (steady) if nothing happens before.
@@ -98,6 +103,7 @@ class SchedulerCore {
   void Fail(const std::string& uid, LiveJob& job, v1::StateReason reason,
             const std::string& message);
   void Place(absl::Time now);
+  void RecallSlots() const;
   void Start(const std::string& uid, LiveJob& job, int slot, absl::Time now);
   void ChargeSlots(absl::Time now);
   Snapshot::Rank RankOf(const std::string& uid);
@@ -112,6 +118,7 @@ class SchedulerCore {
   FairShare share_;
   SlotBoard board_;
   std::map<std::string, Running> running_;               // attempts, by uid
+  std::map<int, std::function<void(int)>> held_;         // slots lent out: what wants them back
   std::set<std::pair<absl::Time, std::string>> timers_;  // when to look at a job again
   std::vector<std::string> unchecked_;                   // jobs whose inputs were not looked at
   bool inputs_changed_ = false;                          // of any job

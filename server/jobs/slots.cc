@@ -67,7 +67,7 @@ void SlotBoard::Look(State& state, int slot, absl::Time now) {
 }
 
 bool SlotBoard::Usable(State& state, int slot, absl::Time now) {
-  if (!state.uid.empty() || state.health != Health::kGood) return false;
+  if (!state.uid.empty() || state.held || state.health != Health::kGood) return false;
   Look(state, slot, now);
   return state.foreign.empty();
 }
@@ -105,6 +105,16 @@ SlotBoard::Fit SlotBoard::Find(const LiveJob& job, absl::Time now) {
   return fit;
 }
 
+int SlotBoard::Hold(absl::Time now) {
+  for (size_t i = 0; i < slots_.size(); ++i) {
+    const int slot = static_cast<int>(i);
+    if (!Usable(slots_[i], slot, now)) continue;
+    slots_[i].held = true;
+    return slot;
+  }
+  return -1;
+}
+
 void SlotBoard::Take(int slot, const std::string& uid, const LiveJob& job) {
   State& state = slots_[static_cast<size_t>(slot)];
   state.uid = uid;
@@ -124,6 +134,7 @@ void SlotBoard::Suspect(State& state, std::string why, absl::Time now) {
 void SlotBoard::Free(int slot, const AttemptOver& over, absl::Time now) {
   State& state = slots_[static_cast<size_t>(slot)];
   state.uid.clear();
+  state.held = false;
   host_bytes_ -= std::exchange(state.host_bytes, 0);
   state.looked_at = absl::InfinitePast();
   if (over.outcome == v1::ATTEMPT_DEVICE_FAULT) state.faults.push_back(now);

@@ -27,6 +27,8 @@ class SlotBoard {
   bool AnyFree(absl::Time now);
   bool AllUnhealthy() const;
 
+  // Takes some healthy free slot for what is no job; -1 when there is none.
+  int Hold(absl::Time now);
   void Take(int slot, const std::string& uid, const LiveJob& job);
   void Free(int slot, const AttemptOver& over, absl::Time now);
 
@@ -45,7 +47,8 @@ class SlotBoard {
   enum class Health { kGood, kSuspect, kProbing };
   struct State {
     Slot place;
-    std::string uid;  // "" = free
+    std::string uid;  // "" = free, or held for what is no job
+    bool held = false;
     int64_t host_bytes = 0;
     Health health = Health::kGood;
     std::string unhealthy;          // why, for people

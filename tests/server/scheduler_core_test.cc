@@ -151,7 +151,7 @@ TEST_F(SchedulerCoreTest, AJobThatNeedsMoreThanThereIsRunsAlone) {
 
 TEST_F(SchedulerCoreTest, FillsUnsetNeedsFromTheEstimate) {
   options_.host_memory_bytes = 100;
-  options_.estimate = [](const v1::JobSpec&, const v1::Model* model) {
+  options_.estimate = [](const v1::JobSpec&, const v1::Model* model, const v1::Dataset*) {
     EXPECT_EQ(model, nullptr);
     v1::Resources guess;
     guess.set_host_memory_bytes(70);
