@@ -144,6 +144,7 @@ class Server {
     scheduler_ = std::make_unique<Scheduler>(*store_, *blobs_, *workers_, *hub_, options);
     RETURN_IF_ERROR(scheduler_->Start());
     telemetry_->CountStored(*store_);
+    interactive_ = std::make_unique<InteractivePool>(*store_, *blobs_, *workers_, *scheduler_);
     return StartApi();
   }
 
@@ -152,6 +153,7 @@ class Server {
     api_->SetNotServing();
     scheduler_->StopAdmission();
     signals.WaitForSecond(absl::Seconds(config_.drain_delay_seconds()));
+    interactive_->Close();
     scheduler_->Drain(absl::Seconds(config_.drain_grace_seconds()));
     api_->GoAway();
     api_->Shutdown(kShutdownGrace);
@@ -168,9 +170,10 @@ class Server {
 
  private:
   absl::Status StartApi() {
-    parts_ = std::make_unique<ServiceParts>(ServiceParts{
-        *store_, *blobs_, *scheduler_, *hub_, *metrics_, catalog_, *tokens_, calls_, disk_,
-        streams_, timers_, folder_.Path("logs"), config_.torchscript() != "off"});
+    parts_ = std::make_unique<ServiceParts>(
+        ServiceParts{*store_, *blobs_, *scheduler_, *hub_, *metrics_, catalog_, *tokens_, calls_,
+                     disk_, streams_, timers_, folder_.Path("logs"), config_.torchscript() != "off",
+                     interactive_.get()});
     ApiServerOptions options;
     options.listen = {config_.listen().begin(), config_.listen().end()};
     options.reflection = config_.reflection();
@@ -207,6 +210,7 @@ class Server {
   std::unique_ptr<WorkerPool> workers_;
   std::unique_ptr<EventHub> hub_;
   std::unique_ptr<Scheduler> scheduler_;
+  std::unique_ptr<InteractivePool> interactive_;
   TaskPool calls_{4, kMaxQueuedCalls};
   TaskPool disk_{static_cast<int>(std::max(2U, std::thread::hardware_concurrency())),
                  kMaxQueuedCalls};

@@ -9,6 +9,7 @@
 #include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
 #include "common/status_macros.h"
+#include "server/api/explain_call.h"
 #include "server/api/job_filter.h"
 #include "server/api/log_stream.h"
 #include "server/api/spec_checker.h"
@@ -187,9 +188,9 @@ grpc::ServerWriteReactor<v1::ReadLogResponse>* RobustnessServiceImpl::ReadLog(
 }
 
 grpc::ServerUnaryReactor* RobustnessServiceImpl::Explain(grpc::CallbackServerContext* context,
-                                                         const v1::ExplainRequest* /*request*/,
-                                                         v1::ExplainResponse* /*response*/) {
-  return NotServed(context);
+                                                         const v1::ExplainRequest* request,
+                                                         v1::ExplainResponse* response) {
+  return StartExplain(parts_, context, *request, response);
 }
 
 grpc::ServerUnaryReactor* RobustnessServiceImpl::PauseJob(grpc::CallbackServerContext* context,

@@ -9,6 +9,7 @@
 #include "server/api/timers.h"
 #include "server/blobs/blob_store.h"
 #include "server/jobs/events.h"
+#include "server/jobs/interactive_pool.h"
 #include "server/jobs/scheduler.h"
 #include "server/store/job_store.h"
 #include "server/telemetry/metrics.h"
@@ -33,6 +34,7 @@ struct ServiceParts {
   Timers& timers;
   std::string log_folder;  // of job logs
   bool accept_torchscript = true;
+  InteractivePool* interactive = nullptr;  // null: Explain is not served
 };
 
 }  // namespace adamant

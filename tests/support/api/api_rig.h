@@ -29,9 +29,10 @@ class ApiRig {
   ApiRig() {
     EXPECT_TRUE(SetUpLog("error", "text").ok());
     jobs.StartScheduler();
+    interactive.emplace(jobs.store(), jobs.blobs(), jobs.workers(), jobs.scheduler());
     parts_.emplace(ServiceParts{jobs.store(), jobs.blobs(), jobs.scheduler(), jobs.hub(), metrics,
                                 catalog, tokens_, calls_, disk_, streams_, timers_,
-                                jobs.options.log_folder});
+                                jobs.options.log_folder, true, &*interactive});
     auto started = ApiServer::Start(
         *parts_, {.facts = {.version = "1", .commit = "c", .sqlite_version = "3"}});
     EXPECT_TRUE(started.ok()) << started.status();
@@ -45,6 +46,7 @@ class ApiRig {
   }
 
   ~ApiRig() {
+    interactive->Close();
     api.reset();
     streams_.Stop();
     disk_.Stop();
@@ -98,6 +100,7 @@ class ApiRig {
   }
 
   JobRig jobs;
+  std::optional<InteractivePool> interactive;
   worker::v1::Catalog catalog = TestCatalog();
   Metrics metrics{{.version = "1", .slots = 1}};
   v1::WriteResponse written;
