@@ -209,6 +209,7 @@ class Server {
     collector_ = std::make_unique<Collector>(*store_, *blobs_, ledger_.get(), CollectOptions());
     collector_->Start();
     telemetry_->CountStored(*store_);
+    interactive_ = std::make_unique<InteractivePool>(*store_, *blobs_, *workers_, *scheduler_);
     return StartApi();
   }
 
@@ -217,6 +218,7 @@ class Server {
     api_->SetNotServing();
     scheduler_->StopAdmission();
     signals.WaitForSecond(absl::Seconds(config_.drain_delay_seconds()));
+    interactive_->Close();
     scheduler_->Drain(absl::Seconds(config_.drain_grace_seconds()));
     api_->GoAway();
     api_->Shutdown(kShutdownGrace);
@@ -246,6 +248,7 @@ class Server {
     parts_->limits = MakeLimits(config_);
     parts_->storage_admission = [this] { return ledger_->Admit(); };
     parts_->uploads.admit_tenant = [this](int64_t bytes) { return ledger_->AdmitTenant(bytes); };
+    parts_->interactive = interactive_.get();
     ApiServerOptions options;
     options.listen = {config_.listen().begin(), config_.listen().end()};
     options.reflection = config_.reflection();
@@ -297,6 +300,7 @@ class Server {
   std::unique_ptr<WorkerPool> workers_;
   std::unique_ptr<EventHub> hub_;
   std::unique_ptr<Scheduler> scheduler_;
+  std::unique_ptr<InteractivePool> interactive_;
   std::unique_ptr<Collector> collector_;
   TaskPool calls_{4, kMaxQueuedCalls};
   TaskPool disk_{static_cast<int>(std::max(2U, std::thread::hardware_concurrency())),

@@ -58,6 +58,7 @@ class JobRig : public StoreObserver {
   v1::Job AwaitEnd(const std::string& name);
   v1::Model AwaitModel(const std::string& name, std::function<bool(const v1::Model&)> condition);
 
+  WorkerPool& workers() { return *pool_; }
   Scheduler& scheduler() { return *scheduler_; }
   JobStore& store() { return *store_; }
   BlobStore& blobs() { return *blobs_; }
