@@ -26,6 +26,7 @@
 #include "server/data_folder.h"
 #include "server/drain_signals.h"
 #include "server/job_telemetry.h"
+#include "server/jobs/collector.h"
 #include "server/jobs/events.h"
 #include "server/jobs/scheduler.h"
 #include "server/options.h"
@@ -93,6 +94,18 @@ MetricsOptions MakeMetricsOptions(const worker::v1::Catalog& catalog, size_t slo
           .explainers = PluginNames(catalog, "explainer")};
 }
 
+ApiLimits MakeLimits(const v1::ServerConfig& config) {
+  ApiLimits limits;
+  limits.rpc_starts_per_second = config.max_calls_per_second();
+  limits.rpc_burst = 2 * config.max_calls_per_second();
+  limits.submits_per_second = config.max_submits_per_second();
+  limits.submit_burst = 4 * config.max_submits_per_second();
+  limits.drain_grace = absl::Seconds(config.drain_grace_seconds());
+  // Local mode has one tenant, which is the whole server's.
+  limits.max_watchers_per_tenant = limits.max_watchers;
+  return limits;
+}
+
 absl::Status MakeFolders(const DataFolder& folder) {
   for (const char* name : {"catalog", "scratch", "logs"}) {
     std::error_code error;
@@ -154,6 +167,8 @@ class Server {
     options.scratch_folder = folder_.Path("scratch");
     scheduler_ = std::make_unique<Scheduler>(*store_, *blobs_, *workers_, *hub_, options);
     RETURN_IF_ERROR(scheduler_->Start());
+    collector_ = std::make_unique<Collector>(*store_, *blobs_, ledger_.get(), CollectOptions());
+    collector_->Start();
     telemetry_->CountStored(*store_);
     return StartApi();
   }
@@ -178,10 +193,18 @@ class Server {
   }
 
  private:
+  CollectorOptions CollectOptions() const {
+    CollectorOptions options;
+    options.backup_folder = folder_.Path("backups");
+    options.backup_every = absl::Hours(config_.backup_every_hours());
+    return options;
+  }
+
   absl::Status StartApi() {
     parts_ = std::make_unique<ServiceParts>(ServiceParts{
         *store_, *blobs_, *scheduler_, *hub_, *metrics_, catalog_, *tokens_, calls_, disk_,
         streams_, timers_, folder_.Path("logs"), config_.torchscript() != "off"});
+    parts_->limits = MakeLimits(config_);
     parts_->storage_admission = [this] { return ledger_->Admit(); };
     parts_->uploads.admit_tenant = [this](int64_t bytes) { return ledger_->AdmitTenant(bytes); };
     ApiServerOptions options;
@@ -221,6 +244,7 @@ class Server {
   std::unique_ptr<WorkerPool> workers_;
   std::unique_ptr<EventHub> hub_;
   std::unique_ptr<Scheduler> scheduler_;
+  std::unique_ptr<Collector> collector_;
   TaskPool calls_{4, kMaxQueuedCalls};
   TaskPool disk_{static_cast<int>(std::max(2U, std::thread::hardware_concurrency())),
                  kMaxQueuedCalls};

@@ -235,8 +235,8 @@ void Attempt::EndStopped(StopReason reason) {
 
 void Attempt::WriteLog(absl::string_view bytes) {
   if (log_ == nullptr) return;
-  log_->Append(bytes);
-  services_.hub.SetLogBytes(uid_, earlier_log_bytes_ + log_->size());
+  const int64_t offset = earlier_log_bytes_ + log_->size();
+  services_.hub.AddLog(uid_, attempt_, offset, log_->Append(bytes));
 }
 
 void Attempt::Kill(v1::AttemptOutcome outcome, absl::string_view message) {

@@ -11,6 +11,7 @@
 #include "common/error_reason.h"
 #include "common/sha256.h"
 #include "server/blobs/local_blob_store.h"
+#include "server/blobs/scrubber.h"
 #include "tests/support/temporary_folder.h"
 
 namespace adamant {
@@ -184,6 +185,109 @@ TEST_F(LocalBlobStoreTest, RemovesUnfinishedCopiesAtTheStart) {
   std::ofstream(folder_.path() + "/staging/copy-7") << "rest";
   Reopen();
   EXPECT_EQ(FilesBelow(folder_.path() + "/staging"), 0u);
+}
+
+TEST_F(LocalBlobStoreTest, TellsOnlyDurableBytesOfAnUpload) {
+  const v1::BlobRef blob = RefOf("hello world");
+  auto upload = store_->Begin(Key(kId, blob)).value();
+  ASSERT_TRUE(upload->Append("hello ").ok());
+  EXPECT_EQ(store_->StagedSize(Key(kId, blob)).value(), 0);
+  ASSERT_TRUE(upload->Sync().ok());
+  ASSERT_TRUE(upload->Append("wor").ok());
+  EXPECT_EQ(store_->StagedSize(Key(kId, blob)).value(), 6);
+}
+
+TEST_F(LocalBlobStoreTest, SyncsAnUploadEvery64Mebibytes) {
+  const std::string piece(1 << 20, 'p');
+  v1::BlobRef blob = RefOf(piece);
+  blob.set_size_bytes(65 << 20);
+  auto upload = store_->Begin(Key(kId, blob)).value();
+  for (int i = 0; i < 63; ++i) ASSERT_TRUE(upload->Append(piece).ok());
+  EXPECT_EQ(upload->committed_size(), 0);
+  ASSERT_TRUE(upload->Append(piece).ok());
+  EXPECT_EQ(upload->committed_size(), 64 << 20);
+}
+
+TEST_F(LocalBlobStoreTest, WritesPiecesInTheirOrder) {
+  const v1::BlobRef blob = RefOf("hello world");
+  auto upload = store_->Begin(Key(kId, blob)).value();
+  const absl::string_view pieces[] = {"", "he", "llo", "", " wor", "ld", ""};
+  ASSERT_TRUE(upload->Append(pieces).ok());
+  EXPECT_TRUE(upload->Finish().ok());
+  EXPECT_EQ(Content(store_->Open(blob).value()), "hello world");
+}
+
+TEST_F(LocalBlobStoreTest, KeepsTheUploadsOfTenantsApart) {
+  const v1::BlobRef blob = RefOf("hello");
+  {
+    auto upload = store_->Begin({"a", kId, blob}).value();
+    ASSERT_TRUE(upload->Append("hel").ok());
+    ASSERT_TRUE(upload->Sync().ok());
+  }
+  EXPECT_EQ(ReasonOf(store_->StagedSize({"b", kId, blob}).status()), "UPLOAD_NOT_FOUND");
+  EXPECT_EQ(store_->Begin({"b", kId, blob}).value()->size(), 0);
+  EXPECT_EQ(store_->Begin({"../b", kId, blob}).status().code(), absl::StatusCode::kInvalidArgument);
+}
+
+TEST_F(LocalBlobStoreTest, DropsAnUploadADayAfterItsLastByte) {
+  const v1::BlobRef blob = RefOf("hello");
+  {
+    auto upload = store_->Begin(Key(kId, blob)).value();
+    ASSERT_TRUE(upload->Append("hel").ok());
+    ASSERT_TRUE(upload->Sync().ok());
+    ASSERT_TRUE(store_->CleanStaging(absl::Now() + absl::Hours(25)).ok());  // it is alive
+    EXPECT_EQ(store_->StagedSize(Key(kId, blob)).value(), 3);
+  }
+  ASSERT_TRUE(store_->CleanStaging(absl::Now() + absl::Hours(23)).ok());
+  EXPECT_EQ(store_->StagedSize(Key(kId, blob)).value(), 3);
+  ASSERT_TRUE(store_->CleanStaging(absl::Now() + absl::Hours(25)).ok());
+  EXPECT_EQ(ReasonOf(store_->StagedSize(Key(kId, blob)).status()), "UPLOAD_NOT_FOUND");
+}
+
+TEST_F(LocalBlobStoreTest, RemovesOnlyWhatIsCondemnedAndNotHeld) {
+  const v1::BlobRef blob = store_->PutBytes("hello").value();
+  EXPECT_FALSE(store_->Remove(blob).value());
+  store_->Condemn({blob});
+  const BlobHold hold = store_->Hold(blob);
+  EXPECT_FALSE(store_->Remove(blob).value());
+  store_->Condemn({blob});  // in vain while it is held
+  EXPECT_FALSE(store_->Remove(blob).value());
+  EXPECT_TRUE(store_->Stat(blob).ok());
+}
+
+TEST_F(LocalBlobStoreTest, ScrubFindsWhatRottedAfterItsFirstUse) {
+  int told = 0;
+  auto opened =
+      LocalBlobStore::Open(folder_.path(), {.on_corrupt = [&](const v1::BlobRef&) { ++told; }});
+  store_ = *std::move(opened);
+  const v1::BlobRef good = store_->PutBytes("good").value();
+  const v1::BlobRef bad = store_->PutBytes("hello").value();
+  std::ofstream(ObjectPath(bad), std::ios::trunc) << "jello";
+  std::vector<double> seconds;
+  ScrubOptions options;
+  options.min_bytes_per_second = 2;
+  options.wait = [&](absl::Duration wait) {
+    seconds.push_back(absl::ToDoubleSeconds(wait));
+    return true;
+  };
+  const ScrubResult result = Scrub(*store_, options).value();
+  EXPECT_EQ(result.objects, 2);
+  EXPECT_EQ(result.bytes, 9);
+  EXPECT_EQ(result.corrupt, 1);
+  EXPECT_EQ(told, 1);
+  EXPECT_THAT(seconds, ::testing::UnorderedElementsAre(2.0, 2.5));
+  EXPECT_TRUE(store_->Stat(good).ok());
+  EXPECT_TRUE(std::filesystem::exists(folder_.path() + "/quarantine/" + bad.sha256()));
+}
+
+TEST_F(LocalBlobStoreTest, KeepsEveryDamagedFile) {
+  for (int i = 0; i < 3; ++i) {
+    const v1::BlobRef blob = store_->PutBytes("hello").value();
+    std::ofstream(ObjectPath(blob), std::ios::trunc) << "jello";
+    Reopen();
+    EXPECT_EQ(ReasonOf(store_->Open(blob).status()), "BLOB_CORRUPT");
+  }
+  EXPECT_EQ(FilesBelow(folder_.path() + "/quarantine"), 3u);
 }
 
 TEST_F(LocalBlobStoreTest, RefusesNamesThatAreNotDigests) {

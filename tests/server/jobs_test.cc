@@ -16,7 +16,7 @@ using namespace testing;  // NOLINT: the fake tasks
 class JobsTest : public ::testing::Test {
  protected:
   std::string Log(const std::string& name) {
-    return *ReadJobLog(rig_.options.log_folder, name.substr(5), 0, 0, 1 << 20);
+    return ReadJobLog(rig_.options.log_folder, name.substr(5), 0, 0, 1 << 20)->bytes;
   }
   v1::SubmitOptions Attempts(int count) {
     v1::SubmitOptions options;
