@@ -39,8 +39,10 @@ bool HasOwnCap(absl::string_view method) {
   return absl::EndsWith(method, "/WaitJob") || absl::EndsWith(method, "/Explain");
 }
 
-// WatchJob is served as bytes.
-bool IsRaw(absl::string_view method) { return absl::EndsWith(method, "/WatchJob"); }
+// These are served as bytes.
+bool ReceivesBytes(absl::string_view method) {
+  return absl::EndsWith(method, "/WatchJob") || absl::EndsWith(method, "/Write");
+}
 
 std::string TraceId(const grpc::ServerContextBase& context) {
   const auto& metadata = context.client_metadata();
@@ -74,10 +76,7 @@ class CallLog : public grpc::experimental::Interceptor {
     if (methods->QueryInterceptionHookPoint(InterceptionHookPoints::POST_RECV_MESSAGE) &&
         methods->GetRecvMessage() != nullptr) {
       metrics_.RpcReceived(info_->method());
-    }
-    if (methods->QueryInterceptionHookPoint(InterceptionHookPoints::POST_RECV_MESSAGE) &&
-        call_ != nullptr) {
-      Received(methods->GetRecvMessage());
+      if (call_ != nullptr) Received(methods->GetRecvMessage());
     }
     if (methods->QueryInterceptionHookPoint(InterceptionHookPoints::PRE_SEND_MESSAGE)) {
       metrics_.RpcSent(info_->method());
@@ -98,24 +97,15 @@ class CallLog : public grpc::experimental::Interceptor {
       cap_ = gate_.AddCapped(call_->c_call(), started_);
   }
 
-  double Count(absl::StatusCode code) {
-    const double seconds = absl::ToDoubleSeconds(absl::Now() - started_);
-    metrics_.RpcHandled(info_->method(), static_cast<int>(code), seconds);
-    ended_ = true;
-    return seconds;
-  }
-
   void Reserve(int64_t bytes) {
     if (!call_->admission.ok()) return;
     call_->admission = gate_.Reserve(bytes);
     if (call_->admission.ok()) call_->reserved_bytes += bytes;
   }
 
-  // Null at the end of a stream.
   void Received(const void* message) {
-    if (message == nullptr) return;
     const int64_t bytes =
-        IsRaw(info_->method())
+        ReceivesBytes(info_->method())
             ? static_cast<int64_t>(static_cast<const grpc::ByteBuffer*>(message)->Length())
             : static_cast<int64_t>(
                   static_cast<const google::protobuf::MessageLite*>(message)->ByteSizeLong());
@@ -134,8 +124,16 @@ class CallLog : public grpc::experimental::Interceptor {
     Uncap();
     const absl::Status sent = FromGrpc(status);
     const absl::Status& seen = call_ != nullptr && !call_->cancelled.ok() ? call_->cancelled : sent;
+    const double seconds = Count(seen.code());
     if (!seen.ok()) metrics_.RpcFailed(info_->method(), ReasonOf(seen));
-    Write(seen, Count(seen.code()));
+    Write(seen, seconds);
+  }
+
+  double Count(absl::StatusCode code) {
+    const double seconds = absl::ToDoubleSeconds(absl::Now() - started_);
+    metrics_.RpcHandled(info_->method(), static_cast<int>(code), seconds);
+    ended_ = true;
+    return seconds;
   }
 
   void Write(const absl::Status& status, double seconds) const {
