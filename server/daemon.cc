@@ -27,6 +27,7 @@
 #include "server/drain_signals.h"
 #include "server/job_telemetry.h"
 #include "server/jobs/collector.h"
+#include "server/jobs/estimate.h"
 #include "server/jobs/events.h"
 #include "server/jobs/scheduler.h"
 #include "server/options.h"
@@ -75,6 +76,20 @@ std::vector<Slot> MakeSlots(const v1::ServerConfig& config, const worker::v1::Ca
   if (!slots.empty()) return slots;
   return std::vector<Slot>(static_cast<size_t>(config.cpu_slots()),
                            Slot{.device = "cpu", .threads = config.threads_per_slot()});
+}
+
+// What jobs may use together: nine tenths of the machine, and each GPU.
+void SetMemoryLedgers(const worker::v1::Catalog& catalog, SchedulerOptions& options) {
+  const int64_t pages = sysconf(_SC_PHYS_PAGES);
+  const int64_t page_bytes = sysconf(_SC_PAGESIZE);
+  if (pages > 0 && page_bytes > 0) options.host_memory_bytes = pages / 10 * 9 * page_bytes;
+  for (const v1::Device& device : catalog.devices()) {
+    if (device.kind() != "cuda") continue;
+    for (int i = 0; i < device.count(); ++i) {
+      const size_t index = options.device_memory_bytes.size();
+      options.device_memory_bytes[absl::StrCat("cuda:", index)] = device.memory_bytes();
+    }
+  }
 }
 
 std::vector<std::string> PluginNames(const worker::v1::Catalog& catalog, absl::string_view family) {
@@ -187,11 +202,14 @@ class Server {
     SchedulerOptions options;
     options.log_folder = folder_.Path("logs");
     options.scratch_folder = folder_.Path("scratch");
+    SetMemoryLedgers(catalog_, options);
+    options.estimate = EstimateResources;
     scheduler_ = std::make_unique<Scheduler>(*store_, *blobs_, *workers_, *hub_, options);
     RETURN_IF_ERROR(scheduler_->Start());
     collector_ = std::make_unique<Collector>(*store_, *blobs_, ledger_.get(), CollectOptions());
     collector_->Start();
     telemetry_->CountStored(*store_);
+    interactive_ = std::make_unique<InteractivePool>(*store_, *blobs_, *workers_, *scheduler_);
     return StartApi();
   }
 
@@ -200,6 +218,7 @@ class Server {
     api_->SetNotServing();
     scheduler_->StopAdmission();
     signals.WaitForSecond(absl::Seconds(config_.drain_delay_seconds()));
+    interactive_->Close();
     scheduler_->Drain(absl::Seconds(config_.drain_grace_seconds()));
     api_->GoAway();
     api_->Shutdown(kShutdownGrace);
@@ -229,6 +248,7 @@ class Server {
     parts_->limits = MakeLimits(config_);
     parts_->storage_admission = [this] { return ledger_->Admit(); };
     parts_->uploads.admit_tenant = [this](int64_t bytes) { return ledger_->AdmitTenant(bytes); };
+    parts_->interactive = interactive_.get();
     ApiServerOptions options;
     options.listen = {config_.listen().begin(), config_.listen().end()};
     options.reflection = config_.reflection();
@@ -280,6 +300,7 @@ class Server {
   std::unique_ptr<WorkerPool> workers_;
   std::unique_ptr<EventHub> hub_;
   std::unique_ptr<Scheduler> scheduler_;
+  std::unique_ptr<InteractivePool> interactive_;
   std::unique_ptr<Collector> collector_;
   TaskPool calls_{4, kMaxQueuedCalls};
   TaskPool disk_{static_cast<int>(std::max(2U, std::thread::hardware_concurrency())),

@@ -9,6 +9,7 @@
 #include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
 #include "common/status_macros.h"
+#include "server/api/explain_call.h"
 #include "server/api/job_filter.h"
 #include "server/api/log_stream.h"
 #include "server/api/metric_points.h"
@@ -220,9 +221,9 @@ std::function<void(v1::Job&)> RobustnessServiceImpl::Decorator() {
 }
 
 grpc::ServerUnaryReactor* RobustnessServiceImpl::Explain(grpc::CallbackServerContext* context,
-                                                         const v1::ExplainRequest* /*request*/,
-                                                         v1::ExplainResponse* /*response*/) {
-  return NotServed(context);
+                                                         const v1::ExplainRequest* request,
+                                                         v1::ExplainResponse* response) {
+  return StartExplain(parts_, context, *request, response);
 }
 
 }  // namespace adamant

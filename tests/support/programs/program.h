@@ -47,8 +47,6 @@ class ServerProcess {
   const std::string& address() const { return address_; }
   const std::string& metrics_address() const { return metrics_address_; }
   const std::string& data_dir() const { return data_dir_; }
-  pid_t pid() const { return pid_; }
-
   pid_t pid() const { return pid_; }  // -1 once it was waited for
   bool ready() const { return ready_; }
 
