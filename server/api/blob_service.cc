@@ -80,8 +80,10 @@ absl::Status BlobServiceImpl::FindMissing(const v1::FindMissingBlobsRequest& req
   return absl::OkStatus();
 }
 
-grpc::ServerReadReactor<v1::WriteRequest>* BlobServiceImpl::Write(
-    grpc::CallbackServerContext* context, v1::WriteResponse* response) {
+grpc::ServerReadReactor<grpc::ByteBuffer>* BlobServiceImpl::Write(
+    grpc::CallbackServerContext* context, grpc::ByteBuffer* response) {
+  if (const absl::Status& admission = CallOf(context).admission; !admission.ok())
+    return new FailedReadStream<grpc::ByteBuffer>(admission);
   return StartUpload(parts_, open_uploads_, context, response);
 }
 
@@ -94,14 +96,16 @@ grpc::ServerUnaryReactor* BlobServiceImpl::QueryWriteStatus(
     response->set_complete(complete);
     response->set_committed_size(upload.blob.size_bytes());
     if (complete) return absl::OkStatus();
-    ASSIGN_OR_RETURN(const int64_t staged, parts_.blobs.StagedSize(upload.id, upload.blob));
+    ASSIGN_OR_RETURN(const int64_t staged,
+                     parts_.blobs.StagedSize({kLocalTenant, upload.id, upload.blob}));
     response->set_committed_size(staged);
     return absl::OkStatus();
   });
 }
 
 grpc::ServerWriteReactor<v1::ReadResponse>* BlobServiceImpl::Read(
-    grpc::CallbackServerContext* /*context*/, const v1::ReadRequest* request) {
+    grpc::CallbackServerContext* context, const v1::ReadRequest* request) {
+  if (auto* const refused = RefuseStream<v1::ReadResponse>(context)) return refused;
   return StartDownload(parts_, *request);
 }
 

@@ -48,10 +48,6 @@ void AddReference(const std::string& name, std::vector<std::string>& names) {
     names.push_back(name);
 }
 
-absl::Duration DurationOf(const google::protobuf::Duration& duration) {
-  return absl::Seconds(duration.seconds()) + absl::Nanoseconds(duration.nanos());
-}
-
 absl::Status WrongState(const v1::Job& job, absl::string_view verb) {
   const std::string state = v1::JobState_Name(job.state());
   return WithReason(
@@ -172,6 +168,7 @@ absl::Status MoveJob(JobDraft& draft, v1::JobState to, v1::StateReason reason,
   *job.mutable_update_time() = time;
   // A recovered job keeps its place in the queue.
   if (from == v1::PAUSED && to == v1::QUEUED) *job.mutable_queue_time() = time;
+  if (to != v1::QUEUED || from == v1::PAUSED) job.clear_retry_time();
   if (to == v1::STARTING && !job.has_start_time()) *job.mutable_start_time() = time;
   if (IsTerminal(to)) {
     *job.mutable_end_time() = time;
@@ -203,6 +200,42 @@ absl::Status CancelJob(JobDraft& draft, absl::Time now) {
   return MoveJob(draft, to, v1::USER_REQUEST, "cancelled on request", now);
 }
 
+absl::Status PauseJob(JobDraft& draft, absl::Time now) {
+  switch (draft.job.state()) {
+    case v1::PAUSING:
+    case v1::PAUSED:
+      return absl::OkStatus();
+    case v1::QUEUED:
+    case v1::RECOVERING:
+      return MoveJob(draft, v1::PAUSED, v1::USER_REQUEST, "paused on request", now);
+    case v1::STARTING:
+    case v1::RUNNING:
+      return MoveJob(draft, v1::PAUSING, v1::USER_REQUEST, "a pause was requested", now);
+    default:
+      return WrongState(draft.job, "be paused");
+  }
+}
+
+absl::Status ResumeJob(JobDraft& draft, absl::Time now) {
+  switch (draft.job.state()) {
+    case v1::QUEUED:
+    case v1::STARTING:
+    case v1::RUNNING:
+    case v1::RECOVERING:
+      return absl::OkStatus();
+    case v1::PAUSED:
+      return MoveJob(draft, v1::QUEUED, v1::USER_REQUEST, "resumed on request", now);
+    default:
+      return WrongState(draft.job, "be resumed");
+  }
+}
+
+absl::Status CheckEtag(const v1::Job& job, absl::string_view etag) {
+  if (etag.empty() || etag == job.etag()) return absl::OkStatus();
+  return WithReason(absl::AbortedError("the job changed; read it again"), "ETAG_MISMATCH",
+                    {{"etag", job.etag()}});
+}
+
 v1::JobEvent& AddEvent(JobDraft& draft, v1::EventType type, absl::Time now) {
   v1::JobEvent& event = draft.events.emplace_back();
   event.set_type(type);
@@ -226,6 +259,10 @@ google::protobuf::Timestamp ToProto(absl::Time time) {
 
 absl::Time FromProto(const google::protobuf::Timestamp& time) {
   return absl::FromUnixSeconds(time.seconds()) + absl::Nanoseconds(time.nanos());
+}
+
+absl::Duration DurationOf(const google::protobuf::Duration& duration) {
+  return absl::Seconds(duration.seconds()) + absl::Nanoseconds(duration.nanos());
 }
 
 }  // namespace adamant

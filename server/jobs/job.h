@@ -10,6 +10,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "adamant/v1/job.pb.h"
+#include "google/protobuf/duration.pb.h"
 #include "google/protobuf/timestamp.pb.h"
 #include "server/store/job_store.h"
 
@@ -49,6 +50,14 @@ absl::Status MoveJob(JobDraft& draft, v1::JobState to, v1::StateReason reason,
 // What CancelJob does in each state: cancels a waiting job, asks a running one to stop, leaves a
 // cancelled or cancelling one alone. FAILED_PRECONDITION / WRONG_STATE for SUCCEEDED and FAILED.
 absl::Status CancelJob(JobDraft& draft, absl::Time now);
+// What PauseJob does: a QUEUED job becomes PAUSED, one with a worker PAUSING; PAUSING and PAUSED
+// stay. WRONG_STATE for CANCELLING and terminal jobs.
+absl::Status PauseJob(JobDraft& draft, absl::Time now);
+// What ResumeJob does: PAUSED becomes QUEUED; QUEUED, STARTING, RUNNING and RECOVERING stay.
+// WRONG_STATE for PAUSING, CANCELLING and terminal jobs.
+absl::Status ResumeJob(JobDraft& draft, absl::Time now);
+// ABORTED / ETAG_MISMATCH when `etag` is neither empty nor the job's.
+absl::Status CheckEtag(const v1::Job& job, absl::string_view etag);
 
 // Appends an event stamped with the time, attempt and fence of the job.
 v1::JobEvent& AddEvent(JobDraft& draft, v1::EventType type, absl::Time now);
@@ -59,5 +68,6 @@ const v1::Attempt& LastAttempt(const v1::Job& job);
 
 google::protobuf::Timestamp ToProto(absl::Time time);
 absl::Time FromProto(const google::protobuf::Timestamp& time);
+absl::Duration DurationOf(const google::protobuf::Duration& duration);
 
 }  // namespace adamant

@@ -2,7 +2,9 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -19,16 +21,46 @@
 
 namespace adamant {
 
+class Clock;
+class RunObserver;
+
+// What a device says of itself, beside what the scheduler placed there.
+struct DeviceCondition {
+  int64_t free_bytes = 0;
+  int64_t total_bytes = 0;
+  std::string unhealthy;  // why nothing should run there; empty = healthy
+};
+
 struct SchedulerOptions {
   std::string log_folder;                           // job logs; see job_log.h
   std::string scratch_folder;                       // unnamed output files of workers
   absl::Duration cancel_grace = absl::Seconds(10);  // Cancel frame, then SIGTERM
+  absl::Duration pause_grace = absl::Seconds(15);   // Drain frame, then SIGTERM
   absl::Duration kill_grace = absl::Seconds(2);     // SIGTERM, then SIGKILL
   absl::Duration retry_base = absl::Seconds(1);     // doubles per lost worker, cap 60 s
   absl::Duration validation_limit = absl::Seconds(60);
   int64_t validation_memory_bytes = int64_t{4} << 30;
   int max_validations = 2;
   int max_queued_jobs = 10000;
+  int max_queued_jobs_per_tenant = 1000;
+  absl::Duration max_skip = absl::Minutes(10);  // a job too large for the room left waits no longer
+  // Renewed every third of it; an owner that could not renew gives up a sixth before its end.
+  absl::Duration lease_ttl = absl::Seconds(30);
+  absl::Duration housekeeping_every = absl::Minutes(1);
+  std::map<std::string, double> tenant_weights;  // of the fair share; default 1
+
+  // The memory ledgers: bytes that jobs may use together, and per device ("cuda:0"). 0 or absent =
+  // not limited.
+  int64_t host_memory_bytes = 0;
+  std::map<std::string, int64_t> device_memory_bytes;
+  // Fills what a job leaves unset of its resources. Unset = nothing is assumed.
+  std::function<v1::Resources(const v1::JobSpec&, const v1::Model* model, const v1::Dataset* data)>
+      estimate;
+  // The condition of a slot's device, or nothing when it is not known. Must not block.
+  std::function<std::optional<DeviceCondition>(int slot)> device_condition;
+
+  RunObserver* observer = nullptr;  // borrowed, like the clock
+  const Clock* clock = nullptr;     // unset = the real one
 };
 
 struct SchedulerStatus {
@@ -61,8 +93,8 @@ class Scheduler {
   // Idempotent. FAILED_PRECONDITION / WRONG_STATE for a job that succeeded or failed. A non-empty
   // `etag` must be the job's: ABORTED / ETAG_MISMATCH.
   void Cancel(std::string tenant, std::string uid, std::string etag, Reply<v1::Job> reply);
-  // Idempotent. QUEUED becomes PAUSED; a running job is asked to checkpoint and stop. WRONG_STATE for
-  // a terminal or cancelling job; ETAG_MISMATCH.
+  // Idempotent. QUEUED becomes PAUSED; a running job is asked to checkpoint and stop. WRONG_STATE
+  // for a terminal or cancelling job; ETAG_MISMATCH.
   void Pause(std::string tenant, std::string uid, std::string etag, Reply<v1::Job> reply);
   // Idempotent. PAUSED becomes QUEUED. WRONG_STATE for PAUSING, CANCELLING and terminal jobs;
   // ETAG_MISMATCH; UNAVAILABLE / DRAINING.
@@ -78,6 +110,13 @@ class Scheduler {
   // Fills what is not stored: queue (position, blocking reason), progress, log_bytes.
   void Decorate(v1::Job& job) const;
   SchedulerStatus status() const;
+
+  // Takes a free slot out of the scheduler's hands, for interactive work; nullopt when none is free
+  // or nothing new starts. `wanted`, which must not block and must not call the scheduler, is
+  // called with the slot whenever a queued job could use it or the server drains: give it back
+  // soon.
+  std::optional<int> TryHoldSlot(std::function<void(int slot)> wanted);
+  void ReleaseSlot(int slot);
 
   // Drain, first step: no submit, no registration, no new attempt.
   void StopAdmission();

@@ -55,7 +55,8 @@ void SqliteDatabase::Fail(int code) {
       break;
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB:
-      status_ = absl::DataLossError(text);
+      status_ = absl::DataLossError(
+          absl::StrCat("the store is damaged; restore it from a backup. ", text));
       break;
     default:
       status_ = absl::InternalError(text);

@@ -21,8 +21,11 @@ enum FakeTask {
   kNonFinite = 11,        // a NaN metric, then succeeds
   kGarbage = 12,          // bytes that are no frame
   kWrongReport = 13,      // a report of another kind of job
+  kStamp = 20,            // kStampCount times a progress and a metric that say when they were sent
   kFlood = 14,            // 1500 log frames, waits for an acknowledgement, then succeeds
 };
+
+inline constexpr int kStampCount = 200;
 
 // The text of the checkpoint of kCheckpointThenCrash and of the artifact of kSucceed.
 inline constexpr char kCheckpointText[] = "step 5";
@@ -32,5 +35,18 @@ inline constexpr char kWeightsText[] = "the weights";
 inline constexpr char kRejectModel[] = "reject";
 inline constexpr char kHangModel[] = "hang";
 inline constexpr char kCrashModel[] = "crash";
+inline constexpr char kAbsurdModel[] = "absurd";  // reports a negative cost
+
+// What it does when it probes a device: the device's name. kBrokenWhile + PATH fails while the file
+// exists, kSilentDevice never answers; anything else is sound.
+inline constexpr char kBrokenWhile[] = "broken_while:";
+inline constexpr char kSilentDevice[] = "silent";
+
+// What it does with an interactive request: the name of its first image. Anything else is answered
+// with one map of 2 x 2 for each image.
+inline constexpr char kSlowImage[] = "slow";    // until Cancel, then CANCELLED
+inline constexpr char kStuckImage[] = "stuck";  // never, not even after Cancel
+inline constexpr char kBadImage[] = "bad";      // INVALID_ARGUMENT
+inline constexpr char kFatalImage[] = "fatal";  // dies by SIGKILL
 
 }  // namespace adamant::testing

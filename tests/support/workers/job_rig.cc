@@ -17,7 +17,7 @@ WorkerCommand FakeWorkerCommand() {
   return {{programs + "/fake_launcher"}, programs + "/fake_worker", 1};
 }
 
-JobRig::JobRig() {
+JobRig::JobRig(LocalBlobOptions blob_options) {
   pool_options.command = FakeWorkerCommand();
   pool_options.warm_spares = 0;
   options.log_folder = folder_.path() + "/logs";
@@ -27,7 +27,7 @@ JobRig::JobRig() {
   mkdir(options.log_folder.c_str(), 0700);
   mkdir(options.scratch_folder.c_str(), 0700);
   mkdir((folder_.path() + "/blobs").c_str(), 0700);
-  auto blobs = LocalBlobStore::Open(folder_.path() + "/blobs");
+  auto blobs = LocalBlobStore::Open(folder_.path() + "/blobs", std::move(blob_options));
   EXPECT_TRUE(blobs.ok()) << blobs.status();
   blobs_ = *std::move(blobs);
 }
@@ -99,6 +99,26 @@ v1::Job JobRig::Cancel(const std::string& name) {
       [&](auto reply) { scheduler_->Cancel("local", name.substr(5), "", reply); });
   EXPECT_TRUE(job.ok()) << job.status();
   return job.ok() ? *job : v1::Job();
+}
+
+v1::Job JobRig::Pause(const std::string& name) {
+  const auto job = adamant::Await<v1::Job>(
+      [&](auto reply) { scheduler_->Pause("local", name.substr(5), "", reply); });
+  EXPECT_TRUE(job.ok()) << job.status();
+  return job.ok() ? *job : v1::Job();
+}
+
+v1::Job JobRig::Resume(const std::string& name) {
+  const auto job = adamant::Await<v1::Job>(
+      [&](auto reply) { scheduler_->Resume("local", name.substr(5), "", reply); });
+  EXPECT_TRUE(job.ok()) << job.status();
+  return job.ok() ? *job : v1::Job();
+}
+
+v1::QueueInfo JobRig::Queue(const std::string& name) {
+  v1::Job job = Get(name);
+  scheduler_->Decorate(job);
+  return job.queue();
 }
 
 std::vector<v1::JobEvent> JobRig::Events(const std::string& name) {
