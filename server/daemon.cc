@@ -27,10 +27,13 @@
 #include "server/drain_signals.h"
 #include "server/job_telemetry.h"
 #include "server/jobs/collector.h"
+#include "server/jobs/estimate.h"
 #include "server/jobs/events.h"
 #include "server/jobs/scheduler.h"
 #include "server/options.h"
 #include "server/store/sqlite_store.h"
+#include "server/systemd_notify.h"
+#include "server/telemetry/gpu_monitor.h"
 #include "server/telemetry/log.h"
 #include "server/telemetry/metrics.h"
 #include "server/workers/catalog.h"
@@ -75,6 +78,20 @@ std::vector<Slot> MakeSlots(const v1::ServerConfig& config, const worker::v1::Ca
                            Slot{.device = "cpu", .threads = config.threads_per_slot()});
 }
 
+// What jobs may use together: nine tenths of the machine, and each GPU.
+void SetMemoryLedgers(const worker::v1::Catalog& catalog, SchedulerOptions& options) {
+  const int64_t pages = sysconf(_SC_PHYS_PAGES);
+  const int64_t page_bytes = sysconf(_SC_PAGESIZE);
+  if (pages > 0 && page_bytes > 0) options.host_memory_bytes = pages / 10 * 9 * page_bytes;
+  for (const v1::Device& device : catalog.devices()) {
+    if (device.kind() != "cuda") continue;
+    for (int i = 0; i < device.count(); ++i) {
+      const size_t index = options.device_memory_bytes.size();
+      options.device_memory_bytes[absl::StrCat("cuda:", index)] = device.memory_bytes();
+    }
+  }
+}
+
 std::vector<std::string> PluginNames(const worker::v1::Catalog& catalog, absl::string_view family) {
   std::vector<std::string> names;
   for (const v1::PluginFamily& candidate : catalog.families()) {
@@ -92,6 +109,32 @@ MetricsOptions MakeMetricsOptions(const worker::v1::Catalog& catalog, size_t slo
           .slots = static_cast<int>(slots),
           .attacks = PluginNames(catalog, "attack"),
           .explainers = PluginNames(catalog, "explainer")};
+}
+
+ApiLimits MakeLimits(const v1::ServerConfig& config) {
+  ApiLimits limits;
+  limits.rpc_starts_per_second = config.max_calls_per_second();
+  limits.rpc_burst = 2 * config.max_calls_per_second();
+  limits.submits_per_second = config.max_submits_per_second();
+  limits.submit_burst = 4 * config.max_submits_per_second();
+  limits.drain_grace = absl::Seconds(config.drain_grace_seconds());
+  // Local mode has one tenant, which is the whole server's.
+  limits.max_watchers_per_tenant = limits.max_watchers;
+  return limits;
+}
+
+// Null on a machine without GPUs, which is no error.
+std::unique_ptr<GpuMonitor> OpenGpuMonitor() {
+  absl::StatusOr<std::unique_ptr<GpuMonitor>> monitor = GpuMonitor::Open();
+  if (monitor.ok()) return *std::move(monitor);
+  const bool absent = absl::IsNotFound(monitor.status());
+  Log(absent ? LogLevel::kDebug : LogLevel::kWarning, "gpu", monitor.status().message());
+  return nullptr;
+}
+
+bool ReachableFromOutside(const v1::ServerConfig& config) {
+  return std::any_of(config.listen().begin(), config.listen().end(),
+                     [](const std::string& address) { return !CheckListenAddress(address).ok(); });
 }
 
 absl::Status MakeFolders(const DataFolder& folder) {
@@ -133,8 +176,15 @@ class Server {
     RETURN_IF_ERROR(MakeFolders(folder_));
     const WorkerCommand command = MakeCommand(config_);
     ASSIGN_OR_RETURN(catalog_, LoadCatalog(command, folder_.Path("catalog")));
+    const std::vector<Slot> slots = MakeSlots(config_, catalog_);
+    metrics_ = std::make_unique<Metrics>(MakeMetricsOptions(catalog_, slots.size()));
     ASSIGN_OR_RETURN(
-        store_, OpenSqliteStore({.path = folder_.Path("store.db"), .on_fatal = OnStoreFailed}));
+        store_,
+        OpenSqliteStore({.path = folder_.Path("store.db"),
+                         .on_fatal = OnStoreFailed,
+                         .on_transaction = [this](absl::string_view op, absl::Duration taken) {
+                           metrics_->StoreTransaction(op, absl::ToDoubleSeconds(taken));
+                         }}));
     ledger_ = std::make_unique<DiskLedger>(DiskLedgerOptions{.folder = folder_.path()});
     RETURN_IF_ERROR(ledger_->Tend());
     ASSIGN_OR_RETURN(blobs_, LocalBlobStore::Open(folder_.path(), {.ledger = ledger_.get(),
@@ -142,10 +192,9 @@ class Server {
                                                                    .on_corrupt = OnBlobCorrupt}));
     ASSIGN_OR_RETURN(std::string key, folder_.PageTokenKey());
     tokens_.emplace(std::move(key));
-    const std::vector<Slot> slots = MakeSlots(config_, catalog_);
-    metrics_ = std::make_unique<Metrics>(MakeMetricsOptions(catalog_, slots.size()));
     ASSIGN_OR_RETURN(metrics_address_, metrics_->Serve(config_.metrics_address()));
     telemetry_ = std::make_unique<JobTelemetry>(*metrics_);
+    gpus_ = OpenGpuMonitor();
     workers_ = std::make_unique<WorkerPool>(WorkerPoolOptions{
         .command = command, .slots = slots, .warm_spares = config_.warm_spares()});
     hub_ = std::make_unique<EventHub>(*store_);
@@ -153,11 +202,14 @@ class Server {
     SchedulerOptions options;
     options.log_folder = folder_.Path("logs");
     options.scratch_folder = folder_.Path("scratch");
+    SetMemoryLedgers(catalog_, options);
+    options.estimate = EstimateResources;
     scheduler_ = std::make_unique<Scheduler>(*store_, *blobs_, *workers_, *hub_, options);
     RETURN_IF_ERROR(scheduler_->Start());
     collector_ = std::make_unique<Collector>(*store_, *blobs_, ledger_.get(), CollectOptions());
     collector_->Start();
     telemetry_->CountStored(*store_);
+    interactive_ = std::make_unique<InteractivePool>(*store_, *blobs_, *workers_, *scheduler_);
     return StartApi();
   }
 
@@ -166,6 +218,7 @@ class Server {
     api_->SetNotServing();
     scheduler_->StopAdmission();
     signals.WaitForSecond(absl::Seconds(config_.drain_delay_seconds()));
+    interactive_->Close();
     scheduler_->Drain(absl::Seconds(config_.drain_grace_seconds()));
     api_->GoAway();
     api_->Shutdown(kShutdownGrace);
@@ -192,8 +245,10 @@ class Server {
     parts_ = std::make_unique<ServiceParts>(ServiceParts{
         *store_, *blobs_, *scheduler_, *hub_, *metrics_, catalog_, *tokens_, calls_, disk_,
         streams_, timers_, folder_.Path("logs"), config_.torchscript() != "off"});
+    parts_->limits = MakeLimits(config_);
     parts_->storage_admission = [this] { return ledger_->Admit(); };
     parts_->uploads.admit_tenant = [this](int64_t bytes) { return ledger_->AdmitTenant(bytes); };
+    parts_->interactive = interactive_.get();
     ApiServerOptions options;
     options.listen = {config_.listen().begin(), config_.listen().end()};
     options.reflection = config_.reflection();
@@ -201,21 +256,34 @@ class Server {
         .version = ADAMANT_VERSION, .commit = ADAMANT_COMMIT, .sqlite_version = SqliteVersion()};
     ASSIGN_OR_RETURN(api_, ApiServer::Start(*parts_, options));
     api_->SetMetricsAddress(metrics_address_);
-    metrics_->SetSampler([this] { return Sample(); });
+    AddCollectors();
     return folder_.WriteAddresses(api_->addresses(), metrics_address_);
   }
 
-  MetricsSample Sample() const {
-    MetricsSample sample;
-    const SchedulerStatus status = scheduler_->status();
-    telemetry_->Sample(status.slots, sample);
-    const BlobTotals blobs = blobs_->totals();
-    sample.cas_bytes = blobs.bytes;
-    sample.cas_objects = blobs.count;
-    sample.watchers = hub_->watchers();
-    sample.idle_workers = workers_->idle_spares();
-    sample.draining = status.draining;
-    return sample;
+  void AddCollectors() {
+    metrics_->AddCollector("jobs", [this](MetricsSample& sample) {
+      const SchedulerStatus status = scheduler_->status();
+      telemetry_->Sample(status.slots, sample);
+      sample.workers["idle"] = workers_->idle_spares();
+      sample.watchers = hub_->watchers();
+      sample.draining = status.draining;
+      sample.insecure_bind = ReachableFromOutside(config_);
+      return absl::OkStatus();
+    });
+    metrics_->AddCollector("blobs", [this](MetricsSample& sample) {
+      const BlobTotals blobs = blobs_->totals();
+      sample.cas_bytes = blobs.bytes;
+      sample.cas_objects = blobs.count;
+      return absl::OkStatus();
+    });
+    if (gpus_ == nullptr) return;
+    metrics_->AddCollector("gpu", [this](MetricsSample& sample) {
+      sample.gpus = gpus_->Sample();
+      for (const GpuSample& gpu : sample.gpus) {
+        if (!gpu.readable) return absl::UnavailableError("the driver does not answer for a GPU");
+      }
+      return absl::OkStatus();
+    });
   }
 
   const v1::ServerConfig config_;
@@ -223,6 +291,7 @@ class Server {
   worker::v1::Catalog catalog_;
   std::unique_ptr<Metrics> metrics_;
   std::unique_ptr<JobTelemetry> telemetry_;
+  std::unique_ptr<GpuMonitor> gpus_;  // null without GPUs
   std::unique_ptr<JobStore> store_;
   std::unique_ptr<DiskLedger> ledger_;
   std::unique_ptr<BlobStore> blobs_;
@@ -231,6 +300,7 @@ class Server {
   std::unique_ptr<WorkerPool> workers_;
   std::unique_ptr<EventHub> hub_;
   std::unique_ptr<Scheduler> scheduler_;
+  std::unique_ptr<InteractivePool> interactive_;
   std::unique_ptr<Collector> collector_;
   TaskPool calls_{4, kMaxQueuedCalls};
   TaskPool disk_{static_cast<int>(std::max(2U, std::thread::hardware_concurrency())),
@@ -269,6 +339,7 @@ int RunDaemon(const v1::ServerConfig& config) {
     std::fprintf(stderr, "adamantd: %s\n", std::string(status.message()).c_str());
     return kExitConfiguration;
   }
+  SystemdNotify systemd;
   DrainSignals signals;
   Log(LogLevel::kWarning, "local_mode",
       "no authentication: every user of this machine is administrator");
@@ -277,7 +348,9 @@ int RunDaemon(const v1::ServerConfig& config) {
   Server server(config, *std::move(folder));
   if (absl::Status status = server.Start(); !status.ok()) return Fail(status);
   server.LogReady();
+  systemd.Ready();
   signals.WaitForFirst();
+  systemd.Stopping();
   server.Drain(signals);
   FlushLog();
   return kExitDrained;

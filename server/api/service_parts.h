@@ -8,11 +8,13 @@
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "adamant/worker/v1/worker.pb.h"
+#include "server/api/api_limits.h"
 #include "server/api/page_token.h"
 #include "server/api/task_pool.h"
 #include "server/api/timers.h"
 #include "server/blobs/blob_store.h"
 #include "server/jobs/events.h"
+#include "server/jobs/interactive_pool.h"
 #include "server/jobs/scheduler.h"
 #include "server/store/job_store.h"
 #include "server/telemetry/metrics.h"
@@ -21,6 +23,7 @@ namespace adamant {
 
 // The only tenant in local mode; a column and a key everywhere.
 inline constexpr char kLocalTenant[] = "local";
+inline constexpr char kLocalOwner[] = "local";
 
 struct UploadOptions {
   absl::Duration idle_limit = absl::Seconds(60);  // without bytes
@@ -45,10 +48,12 @@ struct ServiceParts {
   Timers& timers;
   std::string log_folder;  // of job logs
   bool accept_torchscript = true;
+  ApiLimits limits = {};
   UploadOptions uploads;
   // RESOURCE_EXHAUSTED / STORAGE_FULL when the disk has no room for new work: submits,
   // registrations and uploads ask first. Does not block.
   std::function<absl::Status()> storage_admission = [] { return absl::OkStatus(); };
+  InteractivePool* interactive = nullptr;  // null: Explain is not served
 };
 
 }  // namespace adamant
