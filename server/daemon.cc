@@ -27,6 +27,7 @@
 #include "server/drain_signals.h"
 #include "server/job_telemetry.h"
 #include "server/jobs/collector.h"
+#include "server/jobs/estimate.h"
 #include "server/jobs/events.h"
 #include "server/jobs/scheduler.h"
 #include "server/options.h"
@@ -73,6 +74,20 @@ std::vector<Slot> MakeSlots(const v1::ServerConfig& config, const worker::v1::Ca
   if (!slots.empty()) return slots;
   return std::vector<Slot>(static_cast<size_t>(config.cpu_slots()),
                            Slot{.device = "cpu", .threads = config.threads_per_slot()});
+}
+
+// What jobs may use together: nine tenths of the machine, and each GPU.
+void SetMemoryLedgers(const worker::v1::Catalog& catalog, SchedulerOptions& options) {
+  const int64_t pages = sysconf(_SC_PHYS_PAGES);
+  const int64_t page_bytes = sysconf(_SC_PAGESIZE);
+  if (pages > 0 && page_bytes > 0) options.host_memory_bytes = pages / 10 * 9 * page_bytes;
+  for (const v1::Device& device : catalog.devices()) {
+    if (device.kind() != "cuda") continue;
+    for (int i = 0; i < device.count(); ++i) {
+      const size_t index = options.device_memory_bytes.size();
+      options.device_memory_bytes[absl::StrCat("cuda:", index)] = device.memory_bytes();
+    }
+  }
 }
 
 std::vector<std::string> PluginNames(const worker::v1::Catalog& catalog, absl::string_view family) {
@@ -165,6 +180,8 @@ class Server {
     SchedulerOptions options;
     options.log_folder = folder_.Path("logs");
     options.scratch_folder = folder_.Path("scratch");
+    SetMemoryLedgers(catalog_, options);
+    options.estimate = EstimateResources;
     scheduler_ = std::make_unique<Scheduler>(*store_, *blobs_, *workers_, *hub_, options);
     RETURN_IF_ERROR(scheduler_->Start());
     collector_ = std::make_unique<Collector>(*store_, *blobs_, ledger_.get(), CollectOptions());

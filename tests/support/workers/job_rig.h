@@ -45,6 +45,9 @@ class JobRig : public StoreObserver {
 
   v1::Job Get(const std::string& name);
   v1::Job Cancel(const std::string& name);
+  v1::Job Pause(const std::string& name);
+  v1::Job Resume(const std::string& name);
+  v1::QueueInfo Queue(const std::string& name);  // as GetJob shows it
   std::vector<v1::JobEvent> Events(const std::string& name);
   // "QUEUED STARTING RUNNING SUCCEEDED"
   std::string States(const std::string& name);
