@@ -32,6 +32,8 @@
 #include "server/jobs/scheduler.h"
 #include "server/options.h"
 #include "server/store/sqlite_store.h"
+#include "server/systemd_notify.h"
+#include "server/telemetry/gpu_monitor.h"
 #include "server/telemetry/log.h"
 #include "server/telemetry/metrics.h"
 #include "server/workers/catalog.h"
@@ -121,6 +123,20 @@ ApiLimits MakeLimits(const v1::ServerConfig& config) {
   return limits;
 }
 
+// Null on a machine without GPUs, which is no error.
+std::unique_ptr<GpuMonitor> OpenGpuMonitor() {
+  absl::StatusOr<std::unique_ptr<GpuMonitor>> monitor = GpuMonitor::Open();
+  if (monitor.ok()) return *std::move(monitor);
+  const bool absent = absl::IsNotFound(monitor.status());
+  Log(absent ? LogLevel::kDebug : LogLevel::kWarning, "gpu", monitor.status().message());
+  return nullptr;
+}
+
+bool ReachableFromOutside(const v1::ServerConfig& config) {
+  return std::any_of(config.listen().begin(), config.listen().end(),
+                     [](const std::string& address) { return !CheckListenAddress(address).ok(); });
+}
+
 absl::Status MakeFolders(const DataFolder& folder) {
   for (const char* name : {"catalog", "scratch", "logs"}) {
     std::error_code error;
@@ -160,8 +176,15 @@ class Server {
     RETURN_IF_ERROR(MakeFolders(folder_));
     const WorkerCommand command = MakeCommand(config_);
     ASSIGN_OR_RETURN(catalog_, LoadCatalog(command, folder_.Path("catalog")));
+    const std::vector<Slot> slots = MakeSlots(config_, catalog_);
+    metrics_ = std::make_unique<Metrics>(MakeMetricsOptions(catalog_, slots.size()));
     ASSIGN_OR_RETURN(
-        store_, OpenSqliteStore({.path = folder_.Path("store.db"), .on_fatal = OnStoreFailed}));
+        store_,
+        OpenSqliteStore({.path = folder_.Path("store.db"),
+                         .on_fatal = OnStoreFailed,
+                         .on_transaction = [this](absl::string_view op, absl::Duration taken) {
+                           metrics_->StoreTransaction(op, absl::ToDoubleSeconds(taken));
+                         }}));
     ledger_ = std::make_unique<DiskLedger>(DiskLedgerOptions{.folder = folder_.path()});
     RETURN_IF_ERROR(ledger_->Tend());
     ASSIGN_OR_RETURN(blobs_, LocalBlobStore::Open(folder_.path(), {.ledger = ledger_.get(),
@@ -169,10 +192,9 @@ class Server {
                                                                    .on_corrupt = OnBlobCorrupt}));
     ASSIGN_OR_RETURN(std::string key, folder_.PageTokenKey());
     tokens_.emplace(std::move(key));
-    const std::vector<Slot> slots = MakeSlots(config_, catalog_);
-    metrics_ = std::make_unique<Metrics>(MakeMetricsOptions(catalog_, slots.size()));
     ASSIGN_OR_RETURN(metrics_address_, metrics_->Serve(config_.metrics_address()));
     telemetry_ = std::make_unique<JobTelemetry>(*metrics_);
+    gpus_ = OpenGpuMonitor();
     workers_ = std::make_unique<WorkerPool>(WorkerPoolOptions{
         .command = command, .slots = slots, .warm_spares = config_.warm_spares()});
     hub_ = std::make_unique<EventHub>(*store_);
@@ -234,21 +256,34 @@ class Server {
         .version = ADAMANT_VERSION, .commit = ADAMANT_COMMIT, .sqlite_version = SqliteVersion()};
     ASSIGN_OR_RETURN(api_, ApiServer::Start(*parts_, options));
     api_->SetMetricsAddress(metrics_address_);
-    metrics_->SetSampler([this] { return Sample(); });
+    AddCollectors();
     return folder_.WriteAddresses(api_->addresses(), metrics_address_);
   }
 
-  MetricsSample Sample() const {
-    MetricsSample sample;
-    const SchedulerStatus status = scheduler_->status();
-    telemetry_->Sample(status.slots, sample);
-    const BlobTotals blobs = blobs_->totals();
-    sample.cas_bytes = blobs.bytes;
-    sample.cas_objects = blobs.count;
-    sample.watchers = hub_->watchers();
-    sample.idle_workers = workers_->idle_spares();
-    sample.draining = status.draining;
-    return sample;
+  void AddCollectors() {
+    metrics_->AddCollector("jobs", [this](MetricsSample& sample) {
+      const SchedulerStatus status = scheduler_->status();
+      telemetry_->Sample(status.slots, sample);
+      sample.workers["idle"] = workers_->idle_spares();
+      sample.watchers = hub_->watchers();
+      sample.draining = status.draining;
+      sample.insecure_bind = ReachableFromOutside(config_);
+      return absl::OkStatus();
+    });
+    metrics_->AddCollector("blobs", [this](MetricsSample& sample) {
+      const BlobTotals blobs = blobs_->totals();
+      sample.cas_bytes = blobs.bytes;
+      sample.cas_objects = blobs.count;
+      return absl::OkStatus();
+    });
+    if (gpus_ == nullptr) return;
+    metrics_->AddCollector("gpu", [this](MetricsSample& sample) {
+      sample.gpus = gpus_->Sample();
+      for (const GpuSample& gpu : sample.gpus) {
+        if (!gpu.readable) return absl::UnavailableError("the driver does not answer for a GPU");
+      }
+      return absl::OkStatus();
+    });
   }
 
   const v1::ServerConfig config_;
@@ -256,6 +291,7 @@ class Server {
   worker::v1::Catalog catalog_;
   std::unique_ptr<Metrics> metrics_;
   std::unique_ptr<JobTelemetry> telemetry_;
+  std::unique_ptr<GpuMonitor> gpus_;  // null without GPUs
   std::unique_ptr<JobStore> store_;
   std::unique_ptr<DiskLedger> ledger_;
   std::unique_ptr<BlobStore> blobs_;
@@ -303,6 +339,7 @@ int RunDaemon(const v1::ServerConfig& config) {
     std::fprintf(stderr, "adamantd: %s\n", std::string(status.message()).c_str());
     return kExitConfiguration;
   }
+  SystemdNotify systemd;
   DrainSignals signals;
   Log(LogLevel::kWarning, "local_mode",
       "no authentication: every user of this machine is administrator");
@@ -311,7 +348,9 @@ int RunDaemon(const v1::ServerConfig& config) {
   Server server(config, *std::move(folder));
   if (absl::Status status = server.Start(); !status.ok()) return Fail(status);
   server.LogReady();
+  systemd.Ready();
   signals.WaitForFirst();
+  systemd.Stopping();
   server.Drain(signals);
   FlushLog();
   return kExitDrained;

@@ -63,19 +63,26 @@ class CallLog : public grpc::experimental::Interceptor {
     if (call_ != nullptr) Begin();
   }
 
+  // A call that never sent a status has lost its client.
   ~CallLog() override {
+    if (!ended_) Count(absl::StatusCode::kCancelled);
     Uncap();
     if (call_ != nullptr) gate_.Release(call_->reserved_bytes);
   }
 
   void Intercept(grpc::experimental::InterceptorBatchMethods* methods) override {
     if (methods->QueryInterceptionHookPoint(InterceptionHookPoints::POST_RECV_MESSAGE) &&
+        methods->GetRecvMessage() != nullptr) {
+      metrics_.RpcReceived(info_->method());
+    }
+    if (methods->QueryInterceptionHookPoint(InterceptionHookPoints::POST_RECV_MESSAGE) &&
         call_ != nullptr) {
       Received(methods->GetRecvMessage());
     }
-    if (methods->QueryInterceptionHookPoint(InterceptionHookPoints::PRE_SEND_MESSAGE) &&
-        call_ != nullptr) {
-      call_->bytes_out += static_cast<int64_t>(methods->GetSerializedSendMessage()->Length());
+    if (methods->QueryInterceptionHookPoint(InterceptionHookPoints::PRE_SEND_MESSAGE)) {
+      metrics_.RpcSent(info_->method());
+      if (call_ != nullptr)
+        call_->bytes_out += static_cast<int64_t>(methods->GetSerializedSendMessage()->Length());
     }
     if (methods->QueryInterceptionHookPoint(InterceptionHookPoints::PRE_SEND_STATUS))
       End(methods->GetSendStatus());
@@ -89,6 +96,13 @@ class CallLog : public grpc::experimental::Interceptor {
     const bool no_deadline = call_->deadline() == std::chrono::system_clock::time_point::max();
     if (no_deadline && IsUnary(*info_) && !HasOwnCap(info_->method()))
       cap_ = gate_.AddCapped(call_->c_call(), started_);
+  }
+
+  double Count(absl::StatusCode code) {
+    const double seconds = absl::ToDoubleSeconds(absl::Now() - started_);
+    metrics_.RpcHandled(info_->method(), static_cast<int>(code), seconds);
+    ended_ = true;
+    return seconds;
   }
 
   void Reserve(int64_t bytes) {
@@ -120,9 +134,8 @@ class CallLog : public grpc::experimental::Interceptor {
     Uncap();
     const absl::Status sent = FromGrpc(status);
     const absl::Status& seen = call_ != nullptr && !call_->cancelled.ok() ? call_->cancelled : sent;
-    const double seconds = absl::ToDoubleSeconds(absl::Now() - started_);
-    metrics_.RpcHandled(info_->method(), static_cast<int>(seen.code()), seconds);
-    Write(seen, seconds);
+    if (!seen.ok()) metrics_.RpcFailed(info_->method(), ReasonOf(seen));
+    Write(seen, Count(seen.code()));
   }
 
   void Write(const absl::Status& status, double seconds) const {
@@ -152,6 +165,7 @@ class CallLog : public grpc::experimental::Interceptor {
   const absl::Time started_;
   const std::string peer_;
   std::optional<CallGate::CapEntry> cap_;
+  bool ended_ = false;
 };
 
 }  // namespace

@@ -59,7 +59,7 @@ TEST(Metrics, StayBelowTheSeriesBudgetAtWorst) {
     metrics.RpcHandled("/adamant.v1.BlobService/Read", i % 17, 0.1);
     metrics.AttackSamples("new" + std::to_string(i), 1, 1);
     metrics.ExplainMaps("new" + std::to_string(i), 1);
-    metrics.TrainSteps("new" + std::to_string(i), 1);
+    metrics.TrainSteps("new" + std::to_string(i), 1, 1);
   }
   const int after = CountSeries(metrics.Text());
   EXPECT_LT(after, 1500);
@@ -72,7 +72,7 @@ TEST(Metrics, HaveTheirKnownLabelSetsFromTheStart) {
   for (const char* line : {
            "adamant_jobs{kind=\"train\",state=\"queued\"} 0",
            "adamant_jobs_submitted_total{kind=\"explain\",outcome=\"rejected\"} 0",
-           "adamant_attack_samples_total{attack=\"attack31\"} 0",
+           "adamant_attack_samples_total{attack=\"attack30\"} 0",
            "adamant_worker_exits_total{cause=\"oom\"} 0",
            "adamant_draining 0",
            "grpc_method=\"WatchJob\"",
@@ -90,15 +90,14 @@ TEST(Metrics, CountUnknownAttacksAsOther) {
   EXPECT_THAT(text, HasSubstr("adamant_attack_samples_total{attack=\"other\"} 3"));
 }
 
-TEST(Metrics, AskTheSamplerWhenTheyAreScraped) {
+TEST(Metrics, AskTheCollectorsWhenTheyAreScraped) {
   Metrics metrics({.slots = 2});
-  metrics.SetSampler([] {
-    MetricsSample sample;
+  metrics.AddCollector("jobs", [](MetricsSample& sample) {
     sample.jobs[{v1::ATTACK, v1::RUNNING}] = 3;
     sample.cas_bytes = 77;
     sample.draining = true;
-    sample.slots = {{{"loss", 0.5}, {"unlisted", 1}}, {}};
-    return sample;
+    sample.slots = {{.metrics = {{"loss", 0.5}, {"unlisted", 1}}}, {}};
+    return absl::OkStatus();
   });
   const std::string text = metrics.Text();
   EXPECT_THAT(text, HasSubstr("adamant_jobs{kind=\"attack\",state=\"running\"} 3"));
