@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
@@ -119,16 +120,19 @@ class Failpoints {
  public:
   Failpoints() {
     if (const char* log = std::getenv("ADAMANT_FAILPOINT_LOG"); log != nullptr) log_ = log;
-    const char* text = std::getenv("ADAMANT_FAILPOINTS");
-    if (text == nullptr) return;
+    if (const char* text = std::getenv("ADAMANT_FAILPOINTS"); text != nullptr) Arm(text);
+  }
+
+  void Arm(absl::string_view text) {
+    absl::MutexLock lock(&mutex_);
+    rules_.clear();
     for (absl::string_view whole : absl::StrSplit(text, ',', absl::SkipEmpty())) {
       const std::pair<absl::string_view, absl::string_view> parts =
           absl::StrSplit(whole, absl::MaxSplits('=', 1));
       if (std::count(std::begin(kNames), std::end(kNames), parts.first) == 0) Refuse(whole);
-      absl::MutexLock lock(&mutex_);
       rules_[std::string(parts.first)] = ParseRule(parts.second, whole);
-      active_ = true;
     }
+    active_ = !rules_.empty();
   }
 
   // The action due at this hit of `name`; 0 = none.
@@ -153,7 +157,7 @@ class Failpoints {
     close(fd);
   }
 
-  bool active_ = false;
+  std::atomic<bool> active_{false};
   std::string log_;
   absl::Mutex mutex_;
   absl::flat_hash_map<std::string, Rule> rules_ ABSL_GUARDED_BY(mutex_);
@@ -166,6 +170,8 @@ Failpoints& TheFailpoints() {
 
 }  // namespace
 
+void ArmFailpoints(absl::string_view rules) { TheFailpoints().Arm(rules); }
+
 int FailpointErrno(absl::string_view name) {
   const int action = TheFailpoints().Hit(name);
   if (action == kKill) kill(getpid(), SIGKILL);
@@ -174,6 +180,8 @@ int FailpointErrno(absl::string_view name) {
   return action == kKill || action == kStop ? 0 : action;
 }
 #else
+void ArmFailpoints(absl::string_view /*rules*/) {}
+
 int FailpointErrno(absl::string_view /*name*/) { return 0; }
 #endif
 

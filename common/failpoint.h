@@ -26,6 +26,9 @@ inline constexpr int kSkip = -2;
 // OK, or the status of an action at `name`: eio and fail INTERNAL, enospc RESOURCE_EXHAUSTED.
 absl::Status FailpointStatus(absl::string_view name);
 
+// For tests within one process: replaces every rule by those of `rules`, as the variable has them.
+void ArmFailpoints(absl::string_view rules);
+
 // Every name of reliability.md 6.3 that this build has.
 absl::Span<const absl::string_view> FailpointNames();
 

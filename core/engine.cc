@@ -21,6 +21,8 @@
 #include "core/objectives/objective.h"
 #include "core/run/evaluate.h"
 #include "core/run/explain.h"
+#include "core/run/model_figures.h"
+#include "core/run/probe.h"
 #include "core/run/train.h"
 
 namespace adamant::engine {
@@ -36,6 +38,8 @@ absl::Status Guard(Work work) {
   } catch (const c10::OutOfMemoryError& e) {
     return absl::ResourceExhaustedError(
         absl::StrCat("out of device memory: ", e.what_without_backtrace()));
+  } catch (const c10::AcceleratorError& e) {
+    return absl::AbortedError(absl::StrCat("the device failed: ", e.what_without_backtrace()));
   } catch (const std::bad_alloc&) {
     return absl::ResourceExhaustedError("out of memory: use a smaller batch_size");
   } catch (const c10::Error& e) {
@@ -93,6 +97,12 @@ void Prepare(int threads) {
   at::globalContext().setAllowTF32CuBLAS(false);
 }
 
+absl::Status Probe(const std::string& device) {
+  const absl::Status status = Guard([&] { return ProbeDevice(device); });
+  if (status.ok() || absl::IsAborted(status)) return status;
+  return absl::AbortedError(absl::StrCat("the device failed: ", status.message()));
+}
+
 absl::Status InspectModel(const ModelInput& input, v1::Model& model) {
   return Guard([&]() -> absl::Status {
     ASSIGN_OR_RETURN(const std::unique_ptr<Model> opened, OpenModel(input));
@@ -105,6 +115,9 @@ absl::Status InspectModel(const ModelInput& input, v1::Model& model) {
     model.mutable_input_shape()->set_width(static_cast<int>(info.shape.width));
     model.set_normalisation(info.normaliser);
     model.set_parameter_count(info.parameter_count);
+    const ModelFigures figures = MeasureFigures(*opened);
+    model.set_activation_bytes(figures.activation_bytes);
+    model.set_forward_flops(figures.flops);
     model.clear_layers();
     for (v1::Layer& layer : DescribeLayers(info)) *model.add_layers() = std::move(layer);
     return absl::OkStatus();

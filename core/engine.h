@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The only door into core: catalogue, inspect, train, attack, explain. Every method catches what
 // LibTorch throws and returns a status: out of memory is RESOURCE_EXHAUSTED, a stop request
-// CANCELLED, a non-finite loss OUT_OF_RANGE, anything unforeseen INTERNAL with the text but no
-// backtrace.
+// CANCELLED, a non-finite loss OUT_OF_RANGE, a device that failed ABORTED (the process can do
+// nothing more on it), anything unforeseen INTERNAL with the text but no backtrace.
 #pragma once
 
 #include <string>
@@ -27,6 +27,9 @@ std::string LibtorchVersion();
 // Once per process, before anything else: compute threads (0 = leave), deterministic kernels,
 // allocator settings.
 void Prepare(int threads);
+
+// Whether the device computes what it should; ABORTED when not.
+absl::Status Probe(const std::string& device);
 
 // What a registered model or dataset holds; fills everything that a worker finds out.
 absl::Status InspectModel(const ModelInput& input, v1::Model& model);

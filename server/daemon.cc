@@ -17,13 +17,16 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "common/blob_name.h"
 #include "common/error_reason.h"
 #include "common/status_macros.h"
 #include "server/api/api_server.h"
+#include "server/blobs/disk_ledger.h"
 #include "server/blobs/local_blob_store.h"
 #include "server/data_folder.h"
 #include "server/drain_signals.h"
 #include "server/job_telemetry.h"
+#include "server/jobs/collector.h"
 #include "server/jobs/events.h"
 #include "server/jobs/scheduler.h"
 #include "server/options.h"
@@ -107,6 +110,18 @@ bool ReachableFromOutside(const v1::ServerConfig& config) {
                      [](const std::string& address) { return !CheckListenAddress(address).ok(); });
 }
 
+ApiLimits MakeLimits(const v1::ServerConfig& config) {
+  ApiLimits limits;
+  limits.rpc_starts_per_second = config.max_calls_per_second();
+  limits.rpc_burst = 2 * config.max_calls_per_second();
+  limits.submits_per_second = config.max_submits_per_second();
+  limits.submit_burst = 4 * config.max_submits_per_second();
+  limits.drain_grace = absl::Seconds(config.drain_grace_seconds());
+  // Local mode has one tenant, which is the whole server's.
+  limits.max_watchers_per_tenant = limits.max_watchers;
+  return limits;
+}
+
 absl::Status MakeFolders(const DataFolder& folder) {
   for (const char* name : {"catalog", "scratch", "logs"}) {
     std::error_code error;
@@ -121,6 +136,11 @@ void OnStoreFailed(const absl::Status& status) {
   Log(LogLevel::kError, "store", absl::StrCat("a commit failed: ", status.message()));
   FlushLog();
   _exit(kExitStoreFailed);
+}
+
+void OnBlobCorrupt(const v1::BlobRef& blob) {
+  Log(LogLevel::kError, "blob_corrupt", "stored bytes are damaged and were set aside",
+      {{"blob", BlobName(blob)}});
 }
 
 // All parts of the server, in the order in which they depend on each other.
@@ -150,7 +170,11 @@ class Server {
                          .on_transaction = [this](absl::string_view op, absl::Duration taken) {
                            metrics_->StoreTransaction(op, absl::ToDoubleSeconds(taken));
                          }}));
-    ASSIGN_OR_RETURN(blobs_, LocalBlobStore::Open(folder_.path()));
+    ledger_ = std::make_unique<DiskLedger>(DiskLedgerOptions{.folder = folder_.path()});
+    RETURN_IF_ERROR(ledger_->Tend());
+    ASSIGN_OR_RETURN(blobs_, LocalBlobStore::Open(folder_.path(), {.ledger = ledger_.get(),
+                                                                   .on_fatal = OnStoreFailed,
+                                                                   .on_corrupt = OnBlobCorrupt}));
     ASSIGN_OR_RETURN(std::string key, folder_.PageTokenKey());
     tokens_.emplace(std::move(key));
     ASSIGN_OR_RETURN(metrics_address_, metrics_->Serve(config_.metrics_address()));
@@ -165,6 +189,8 @@ class Server {
     options.scratch_folder = folder_.Path("scratch");
     scheduler_ = std::make_unique<Scheduler>(*store_, *blobs_, *workers_, *hub_, options);
     RETURN_IF_ERROR(scheduler_->Start());
+    collector_ = std::make_unique<Collector>(*store_, *blobs_, ledger_.get(), CollectOptions());
+    collector_->Start();
     telemetry_->CountStored(*store_);
     return StartApi();
   }
@@ -189,10 +215,20 @@ class Server {
   }
 
  private:
+  CollectorOptions CollectOptions() const {
+    CollectorOptions options;
+    options.backup_folder = folder_.Path("backups");
+    options.backup_every = absl::Hours(config_.backup_every_hours());
+    return options;
+  }
+
   absl::Status StartApi() {
     parts_ = std::make_unique<ServiceParts>(ServiceParts{
         *store_, *blobs_, *scheduler_, *hub_, *metrics_, catalog_, *tokens_, calls_, disk_,
         streams_, timers_, folder_.Path("logs"), config_.torchscript() != "off"});
+    parts_->limits = MakeLimits(config_);
+    parts_->storage_admission = [this] { return ledger_->Admit(); };
+    parts_->uploads.admit_tenant = [this](int64_t bytes) { return ledger_->AdmitTenant(bytes); };
     ApiServerOptions options;
     options.listen = {config_.listen().begin(), config_.listen().end()};
     options.reflection = config_.reflection();
@@ -218,6 +254,9 @@ class Server {
       const BlobTotals blobs = blobs_->totals();
       sample.cas_bytes = blobs.bytes;
       sample.cas_objects = blobs.count;
+      sample.cas_capacity_bytes = blobs.capacity_bytes;
+      sample.cas_evictions = blobs.evictions;
+      sample.cas_corruptions = blobs.corruptions;
       return absl::OkStatus();
     });
     if (gpus_ == nullptr) return;
@@ -237,12 +276,14 @@ class Server {
   std::unique_ptr<JobTelemetry> telemetry_;
   std::unique_ptr<GpuMonitor> gpus_;  // null without GPUs
   std::unique_ptr<JobStore> store_;
+  std::unique_ptr<DiskLedger> ledger_;
   std::unique_ptr<BlobStore> blobs_;
   std::optional<PageTokens> tokens_;
   std::string metrics_address_;
   std::unique_ptr<WorkerPool> workers_;
   std::unique_ptr<EventHub> hub_;
   std::unique_ptr<Scheduler> scheduler_;
+  std::unique_ptr<Collector> collector_;
   TaskPool calls_{4, kMaxQueuedCalls};
   TaskPool disk_{static_cast<int>(std::max(2U, std::thread::hardware_concurrency())),
                  kMaxQueuedCalls};

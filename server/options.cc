@@ -78,6 +78,7 @@ void FillDefaults(v1::ServerConfig& config) {
   if (!config.has_drain_grace_seconds()) config.set_drain_grace_seconds(15);
   if (!config.has_max_calls_per_second()) config.set_max_calls_per_second(500);
   if (!config.has_max_submits_per_second()) config.set_max_submits_per_second(50);
+  if (!config.has_backup_every_hours()) config.set_backup_every_hours(24);
   if (config.metrics_address().empty()) config.set_metrics_address(kDefaultMetrics);
   if (config.torchscript().empty()) config.set_torchscript("auto");
   if (config.log_level().empty()) config.set_log_level("info");
@@ -102,6 +103,8 @@ absl::Status CheckConfig(const v1::ServerConfig& config) {
     return absl::InvalidArgumentError(
         "--max-calls-per-second and --max-submits-per-second must be >= 0; 0 = no limit");
   }
+  if (!(config.backup_every_hours() >= 0 && config.backup_every_hours() <= 8760))
+    return absl::InvalidArgumentError("--backup-every must be in [0, 8760] hours, 0 = never");
   if (config.torchscript() != "auto" && config.torchscript() != "off")
     return absl::InvalidArgumentError("--torchscript must be auto or off");
   return absl::OkStatus();
@@ -160,6 +163,9 @@ void Flags::Declare(CLI::App& app) {
       ->check(CLI::Range(0, 16));
   app.add_option("--drain-delay", drain_delay, "seconds between refusing jobs and stopping [5]");
   app.add_option("--drain-grace", drain_grace, "seconds workers get to checkpoint [15]");
+  app.add_option_function<double>(
+      "--backup-every", [this](double v) { config.set_backup_every_hours(v); },
+      "hours between backups of the store into DATA_DIR/backups, 0 = never [24]");
   Text(
       app, "--metrics-address", [this](const std::string& v) { config.set_metrics_address(v); },
       "host:port of the Prometheus endpoint [127.0.0.1:9461]");

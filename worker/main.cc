@@ -48,6 +48,8 @@ v1::AttemptOutcome OutcomeOf(const absl::Status& status) {
       return v1::ATTEMPT_NUMERICAL;
     case absl::StatusCode::kResourceExhausted:
       return v1::ATTEMPT_OUT_OF_MEMORY;
+    case absl::StatusCode::kAborted:
+      return v1::ATTEMPT_DEVICE_FAULT;
     default:
       return v1::ATTEMPT_INTERNAL;
   }
@@ -81,6 +83,10 @@ absl::Status RunJob(const v1::JobSpec& spec, JobContext& context, v1::JobReport&
 // Does what `start` asks for and fills `result`.
 absl::Status RunTask(ServerLink& link, ReceivedFrame& received, worker::v1::Result& result) {
   const worker::v1::Start& start = received.frame.start();
+  if (start.probe()) {
+    result.set_probed(true);
+    return engine::Probe(start.device());
+  }
   absl::StatusOr<JobInputs> inputs = JobInputs::Open(start, std::move(received.descriptors));
   if (!inputs.ok()) return inputs.status();
   JobContext context(link, *inputs, start.device().empty() ? "cpu" : start.device());

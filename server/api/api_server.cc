@@ -14,6 +14,8 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "server/api/blob_service.h"
+#include "server/api/call_context.h"
+#include "server/api/call_gate.h"
 #include "server/api/call_log.h"
 #include "server/api/dataset_service.h"
 #include "server/api/model_service.h"
@@ -34,17 +36,17 @@ int Milliseconds(absl::Duration duration) {
 }
 
 // The settings of service.md 8.
-void Configure(grpc::ServerBuilder& builder) {
+void Configure(grpc::ServerBuilder& builder, const ApiLimits& limits) {
   builder.SetMaxReceiveMessageSize(kMaxMessageBytes);
   builder.SetMaxSendMessageSize(kMaxMessageBytes);
   builder.AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, 4096);
   builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, 64);
-  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, Milliseconds(absl::Seconds(30)));
-  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, Milliseconds(absl::Seconds(10)));
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, Milliseconds(limits.keepalive_time));
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, Milliseconds(limits.keepalive_timeout));
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 0);
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
-                             Milliseconds(absl::Seconds(20)));
+                             Milliseconds(limits.min_ping_interval));
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_PING_STRIKES, 2);
   builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_IDLE_MS, Milliseconds(absl::Minutes(5)));
   builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_AGE_MS, Milliseconds(absl::Hours(1)));
@@ -66,8 +68,16 @@ void Configure(grpc::ServerBuilder& builder) {
 
 struct ApiServer::Impl {
   Impl(ServiceParts& parts, const ServerFacts& facts)
-      : robustness(parts), blobs(parts), models(parts), datasets(parts), system(parts, facts) {}
+      : gate(parts.limits, parts.timers),
+        robustness(parts, gate),
+        blobs(parts),
+        models(parts),
+        datasets(parts),
+        system(parts, facts, [this](bool serving) { SetServing(serving); }) {}
 
+  void SetServing(bool serving) { server->GetHealthCheckService()->SetServingStatus(serving); }
+
+  CallGate gate;
   RobustnessServiceImpl robustness;
   BlobServiceImpl blobs;
   ModelServiceImpl models;
@@ -87,7 +97,7 @@ absl::StatusOr<std::unique_ptr<ApiServer>> ApiServer::Start(ServiceParts& parts,
   grpc::EnableDefaultHealthCheckService(true);
   if (options.reflection) grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   grpc::ServerBuilder builder;
-  Configure(builder);
+  Configure(builder, parts.limits);
   std::vector<int> ports(options.listen.size(), 0);
   for (size_t i = 0; i < options.listen.size(); ++i)
     builder.AddListeningPort(options.listen[i], grpc::InsecureServerCredentials(), &ports[i]);
@@ -97,7 +107,8 @@ absl::StatusOr<std::unique_ptr<ApiServer>> ApiServer::Start(ServiceParts& parts,
   builder.RegisterService(&impl->datasets);
   builder.RegisterService(&impl->system);
   std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>> creators;
-  creators.push_back(std::make_unique<CallLogFactory>(parts.metrics));
+  creators.push_back(std::make_unique<CallLogFactory>(parts.metrics, impl->gate));
+  builder.SetContextAllocator(std::make_unique<CallContexts>());
   builder.experimental().SetInterceptorCreators(std::move(creators));
   impl->server = builder.BuildAndStart();
   for (size_t i = 0; i < options.listen.size(); ++i) {
@@ -131,7 +142,7 @@ std::shared_ptr<grpc::Channel> ApiServer::InProcessChannel() {
   return impl_->server->InProcessChannel(grpc::ChannelArguments());
 }
 
-void ApiServer::SetNotServing() { impl_->server->GetHealthCheckService()->SetServingStatus(false); }
+void ApiServer::SetNotServing() { impl_->system.EndServing(); }
 
 void ApiServer::GoAway() { impl_->robustness.GoAway(); }
 

@@ -80,8 +80,8 @@ absl::Status BlobServiceImpl::FindMissing(const v1::FindMissingBlobsRequest& req
   return absl::OkStatus();
 }
 
-grpc::ServerReadReactor<v1::WriteRequest>* BlobServiceImpl::Write(
-    grpc::CallbackServerContext* context, v1::WriteResponse* response) {
+grpc::ServerReadReactor<grpc::ByteBuffer>* BlobServiceImpl::Write(
+    grpc::CallbackServerContext* context, grpc::ByteBuffer* response) {
   return StartUpload(parts_, open_uploads_, context, response);
 }
 
@@ -94,7 +94,8 @@ grpc::ServerUnaryReactor* BlobServiceImpl::QueryWriteStatus(
     response->set_complete(complete);
     response->set_committed_size(upload.blob.size_bytes());
     if (complete) return absl::OkStatus();
-    ASSIGN_OR_RETURN(const int64_t staged, parts_.blobs.StagedSize(upload.id, upload.blob));
+    ASSIGN_OR_RETURN(const int64_t staged,
+                     parts_.blobs.StagedSize({kLocalTenant, upload.id, upload.blob}));
     response->set_committed_size(staged);
     return absl::OkStatus();
   });

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <atomic>
 #include <string>
 
 #include "absl/status/statusor.h"
 #include "adamant/v1/blob.grpc.pb.h"
+#include "server/api/blob_upload.h"
 #include "server/api/service_parts.h"
 
 namespace adamant {
@@ -19,16 +19,22 @@ struct UploadName {
 // INVALID_ARGUMENT / INVALID_SPEC for another form.
 absl::StatusOr<UploadName> ParseUploadName(absl::string_view name);
 
+// The calls as in v1::BlobService::CallbackService, but Write receives and answers plain bytes.
+using RawWriteBlobService = v1::BlobService::WithCallbackMethod_FindMissingBlobs<
+    v1::BlobService::WithRawCallbackMethod_Write<
+        v1::BlobService::WithCallbackMethod_QueryWriteStatus<
+            v1::BlobService::WithCallbackMethod_Read<v1::BlobService::Service>>>>;
+
 // Uploads and downloads; see blob.proto. Thread-safe.
-class BlobServiceImpl : public v1::BlobService::CallbackService {
+class BlobServiceImpl : public RawWriteBlobService {
  public:
   explicit BlobServiceImpl(ServiceParts& parts) : parts_(parts) {}
 
   grpc::ServerUnaryReactor* FindMissingBlobs(grpc::CallbackServerContext* context,
                                              const v1::FindMissingBlobsRequest* request,
                                              v1::FindMissingBlobsResponse* response) override;
-  grpc::ServerReadReactor<v1::WriteRequest>* Write(grpc::CallbackServerContext* context,
-                                                   v1::WriteResponse* response) override;
+  grpc::ServerReadReactor<grpc::ByteBuffer>* Write(grpc::CallbackServerContext* context,
+                                                   grpc::ByteBuffer* response) override;
   grpc::ServerUnaryReactor* QueryWriteStatus(grpc::CallbackServerContext* context,
                                              const v1::QueryWriteStatusRequest* request,
                                              v1::QueryWriteStatusResponse* response) override;
@@ -40,7 +46,7 @@ class BlobServiceImpl : public v1::BlobService::CallbackService {
                            v1::FindMissingBlobsResponse& response);
 
   ServiceParts& parts_;
-  std::atomic<int> open_uploads_{0};
+  OpenUploads open_uploads_;
 };
 
 // Blocks: whether the tenant has the blob and its bytes are there.

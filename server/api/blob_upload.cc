@@ -4,131 +4,255 @@
 #include <memory>
 #include <optional>
 #include <utility>
+#include <vector>
 
-#include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
-#include "absl/synchronization/mutex.h"
 #include "absl/time/clock.h"
+#include "common/blob_name.h"
+#include "common/error_reason.h"
+#include "common/failpoint.h"
 #include "common/status_macros.h"
+#include "server/api/blob_chunk.h"
 #include "server/api/blob_service.h"
 #include "server/api/crc32c.h"
 #include "server/api/status.h"
 #include "server/store/await.h"
 
 namespace adamant {
+
+absl::StatusOr<int64_t> OpenUploads::Add(const UploadKey& key, End end) {
+  End earlier;
+  int64_t number = 0;
+  {
+    absl::MutexLock lock(&mutex_);
+    int count = 0;
+    for (const auto& [other, call] : calls_) {
+      if (call.key.tenant != key.tenant) continue;
+      ++count;
+      if (call.key.id == key.id && BlobName(call.key.blob) == BlobName(key.blob))
+        earlier = call.end;
+    }
+    if (count < kMaxOpenUploads && !earlier) {
+      number = ++last_;
+      calls_.emplace(number, Call{key, std::move(end)});
+    }
+  }
+  if (number != 0) return number;
+  if (earlier) {
+    earlier(absl::AbortedError("another call goes on with this upload"));
+    return WithReason(absl::UnavailableError("another call writes this upload; try again soon"),
+                      "RESOURCE_IN_USE");
+  }
+  return WithReason(absl::ResourceExhaustedError(absl::StrCat("at most ", kMaxOpenUploads,
+                                                              " uploads run at a time; try again")),
+                    "QUOTA_UPLOADS", {{"limit", absl::StrCat(kMaxOpenUploads)}});
+}
+
+void OpenUploads::Remove(int64_t number) {
+  absl::MutexLock lock(&mutex_);
+  calls_.erase(number);
+}
+
+void OpenUploads::Complete(int64_t number) {
+  std::vector<End> others;
+  {
+    absl::MutexLock lock(&mutex_);
+    const auto done = calls_.find(number);
+    if (done == calls_.end()) return;
+    const UploadKey& key = done->second.key;
+    for (const auto& [other, call] : calls_) {
+      if (other != number && call.key.tenant == key.tenant &&
+          call.key.blob.sha256() == key.blob.sha256()) {
+        others.push_back(call.end);
+      }
+    }
+  }
+  for (const End& end : others) end(absl::OkStatus());
+}
+
 namespace {
 
-constexpr absl::Duration kIdleLimit = absl::Seconds(60);
-
 // Reads one chunk, handles it on the disk pool, then reads the next: what a fast client sends waits
-// in its own connection. Thread-safe; owns itself until OnDone.
-class Upload : public grpc::ServerReadReactor<v1::WriteRequest>,
+// in its own connection. May be ended from outside while it reads. Thread-safe; owns itself until
+// OnDone.
+class Upload : public grpc::ServerReadReactor<grpc::ByteBuffer>,
                public std::enable_shared_from_this<Upload> {
  public:
-  Upload(ServiceParts& parts, std::atomic<int>& open_uploads, grpc::CallbackServerContext* context,
-         v1::WriteResponse* response)
+  Upload(ServiceParts& parts, OpenUploads& open_uploads, grpc::CallbackServerContext* context,
+         grpc::ByteBuffer* response)
       : parts_(parts), open_uploads_(open_uploads), context_(context), response_(response) {}
-
-  ~Upload() override {
-    if (counted_) --open_uploads_;
-  }
 
   void Start() {
     self_ = shared_from_this();
     ArmIdleTimer();
-    StartRead(&chunk_);
+    absl::MutexLock lock(&mutex_);
+    ReadNext();
   }
 
   void OnReadDone(bool ok) override {
     {
       absl::MutexLock lock(&mutex_);
-      last_news_ = absl::Now();
+      if (state_ != State::kReading) return;  // ended from outside
+      state_ = State::kHandling;
     }
     const bool taken = parts_.disk.Run([alive = self_, ok] { alive->Handle(ok); });
-    if (!taken) Finish(ToGrpc(OverloadedStatus()));
+    if (!taken) Close(OverloadedStatus());
   }
 
   void OnDone() override { self_.reset(); }
 
  private:
+  enum class State { kReading, kHandling, kEnded };
+
   void Handle(bool ok) {
     absl::StatusOr<bool> complete = ok ? Take() : absl::StatusOr<bool>(Broken());
-    if (complete.ok() && !*complete) return StartRead(&chunk_);
-    if (!complete.ok() && upload_ != nullptr && ReasonOf(complete.status()) != "DIGEST_MISMATCH")
-      upload_->Sync().IgnoreError();
-    CountTransfer(complete.status());
+    if (complete.ok() && !*complete) {
+      absl::MutexLock lock(&mutex_);
+      if (!end_.has_value()) return ReadNext();
+      complete = EndedBy(*end_);
+    }
+    Close(complete.status());
+  }
+
+  void ReadNext() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    state_ = State::kReading;
+    waiting_since_ = parts_.uploads.now();
+    StartRead(&buffer_);
+  }
+
+  // From outside: ends the call now, or behind the chunk it handles.
+  void End(const absl::Status& status) {
+    {
+      absl::MutexLock lock(&mutex_);
+      if (!end_.has_value()) end_ = status;
+      if (state_ != State::kReading) return;
+      state_ = State::kHandling;
+    }
+    const bool taken = parts_.disk.Run(
+        [alive = shared_from_this(), status] { alive->Close(alive->EndedBy(status).status()); });
+    if (!taken) Close(OverloadedStatus());
+  }
+
+  absl::StatusOr<bool> EndedBy(const absl::Status& status) {
+    RETURN_IF_ERROR(status);
+    deduplicated_ = true;
+    upload_->Abandon();
+    return true;
+  }
+
+  // The last thing that happens to the call, on the disk pool if that takes it.
+  void Close(const absl::Status& status) {
+    if (!status.ok() && upload_ != nullptr) upload_->Sync().IgnoreError();
     upload_.reset();
-    Finish(ToGrpc(complete.status()));
+    hold_.reset();
+    if (number_ != 0) open_uploads_.Remove(number_);
+    CountTransfer(status);
+    if (status.ok()) Respond();
+    {
+      absl::MutexLock lock(&mutex_);
+      state_ = State::kEnded;
+    }
+    Finish(ToGrpc(status));
+  }
+
+  void Respond() {
+    v1::WriteResponse response;
+    response.set_committed_size(name_->blob.size_bytes());
+    bool own_buffer = false;
+    grpc::SerializationTraits<v1::WriteResponse>::Serialize(response, response_, &own_buffer);
   }
 
   // Handles one chunk; true when the blob is complete.
   absl::StatusOr<bool> Take() {
+    ASSIGN_OR_RETURN(const BlobChunk chunk, ParseBlobChunk(buffer_));
     if (!name_.has_value()) {
-      ASSIGN_OR_RETURN(name_, ParseUploadName(chunk_.resource_name()));
-      ASSIGN_OR_RETURN(const bool present, HasBlob(parts_, name_->blob));
-      if (present) {
-        deduplicated_ = true;
-        response_->set_committed_size(name_->blob.size_bytes());
-        return true;
-      }
-      RETURN_IF_ERROR(Begin());
-    } else if (!chunk_.resource_name().empty() && chunk_.resource_name() != first_resource_name_) {
+      ASSIGN_OR_RETURN(const bool present, Begin(chunk));
+      if (present) return true;
+    } else if (!chunk.resource_name.empty() && chunk.resource_name != first_resource_name_) {
       return InvalidField("resource_name", "INVALID_SPEC", "changed within one upload");
     }
-    RETURN_IF_ERROR(Append());
-    if (!chunk_.finish_write()) return false;
+    RETURN_IF_ERROR(Append(chunk));
+    buffer_.Clear();
+    if (!chunk.finish_write) return false;
+    return Complete();
+  }
+
+  absl::StatusOr<bool> Complete() {
+    hold_ = parts_.blobs.Hold(name_->blob);
     RETURN_IF_ERROR(upload_->Finish());
+    ADAMANT_FAILPOINT("upload.before_row");
     RETURN_IF_ERROR(Await<Done>([this](Reply<Done> reply) {
                       parts_.store.PutBlobs(kLocalTenant, {name_->blob}, absl::Now(),
                                             std::move(reply));
                     }).status());
-    response_->set_committed_size(name_->blob.size_bytes());
+    open_uploads_.Complete(number_);
+    ADAMANT_FAILPOINT("upload.before_reply");
     return true;
   }
 
-  absl::Status Begin() {
-    first_resource_name_ = chunk_.resource_name();
-    counted_ = true;
-    if (++open_uploads_ > kMaxOpenUploads) {
-      return WithReason(absl::ResourceExhaustedError(absl::StrCat(
-                            "at most ", kMaxOpenUploads, " uploads run at a time; try again")),
-                        "QUOTA_UPLOADS", {{"limit", absl::StrCat(kMaxOpenUploads)}});
+  // The first chunk. True when the tenant has the blob already.
+  absl::StatusOr<bool> Begin(const BlobChunk& chunk) {
+    ASSIGN_OR_RETURN(UploadName name, ParseUploadName(chunk.resource_name));
+    ASSIGN_OR_RETURN(const bool present, HasBlob(parts_, name.blob));
+    first_resource_name_ = chunk.resource_name;
+    name_ = std::move(name);
+    if (present) {
+      deduplicated_ = true;
+      return true;
     }
-    ASSIGN_OR_RETURN(upload_, parts_.blobs.Begin(name_->id, name_->blob));
+    if (parts_.scheduler.status().draining) return DrainingStatus();
+    const UploadKey key{kLocalTenant, name_->id, name_->blob};
+    ASSIGN_OR_RETURN(number_,
+                     open_uploads_.Add(key, [weak = weak_from_this()](const absl::Status& status) {
+                       if (const auto upload = weak.lock(); upload != nullptr) upload->End(status);
+                     }));
+    RETURN_IF_ERROR(CheckTenantBytes(key));
+    ASSIGN_OR_RETURN(upload_, parts_.blobs.Begin(key));
     resumed_ = upload_->size() > 0;
-    return absl::OkStatus();
+    return false;
   }
 
-  absl::Status Append() {
-    if (chunk_.data().size() > kMaxChunkBytes)
+  absl::Status CheckTenantBytes(const UploadKey& key) {
+    if (!parts_.uploads.admit_tenant) return absl::OkStatus();
+    absl::StatusOr<int64_t> owned = Await<int64_t>([this, &key](Reply<int64_t> reply) {
+      parts_.store.CountBlobBytes(key.tenant, std::move(reply));
+    });
+    if (absl::IsUnimplemented(owned.status())) owned = 0;
+    RETURN_IF_ERROR(owned.status());
+    ASSIGN_OR_RETURN(const int64_t staged, parts_.blobs.StagedBytes(key.tenant));
+    return parts_.uploads.admit_tenant(*owned + staged + key.blob.size_bytes());
+  }
+
+  absl::Status Append(const BlobChunk& chunk) {
+    if (chunk.data_bytes > kMaxChunkBytes)
       return InvalidField("data", "INVALID_SPEC",
                           absl::StrCat("has more than ", kMaxChunkBytes, " bytes"));
-    if (chunk_.write_offset() != upload_->size()) {
+    if (chunk.write_offset != upload_->size()) {
       return WithReason(absl::InvalidArgumentError(absl::StrCat(
-                            "write_offset is ", chunk_.write_offset(), ", expected ",
-                            upload_->size(), "; query the upload, then continue there")),
+                            "write_offset is ", chunk.write_offset, ", expected ", upload_->size(),
+                            "; query the upload, then continue there")),
                         "BAD_OFFSET",
                         {{"committed_size", absl::StrCat(upload_->committed_size())}});
     }
-    if (chunk_.has_crc32c() && chunk_.crc32c() != Crc32c(chunk_.data())) {
+    if (chunk.crc32c.has_value() && *chunk.crc32c != Crc32c(chunk.pieces)) {
       return WithReason(absl::InvalidArgumentError("a chunk was damaged on the way; send it again"),
-                        "DIGEST_MISMATCH");
+                        "DIGEST_MISMATCH",
+                        {{"committed_size", absl::StrCat(upload_->committed_size())}});
     }
-    RETURN_IF_ERROR(upload_->Append(chunk_.data()));
-    parts_.metrics.BlobBytes("upload", static_cast<int64_t>(chunk_.data().size()));
+    RETURN_IF_ERROR(upload_->Append(chunk.pieces));
+    parts_.metrics.BlobBytes("upload", chunk.data_bytes);
     return absl::OkStatus();
   }
 
   absl::Status Broken() {
-    if (name_.has_value() && upload_ != nullptr && !context_->IsCancelled()) {
-      return WithReason(absl::InvalidArgumentError(absl::StrCat(
-                            "the stream ended without finish_write at ", upload_->size(), " of ",
-                            name_->blob.size_bytes(), " bytes")),
-                        "BAD_OFFSET", {{"committed_size", absl::StrCat(upload_->size())}});
-    }
-    if (!context_->IsCancelled())
+    if (context_->IsCancelled())
+      return absl::CancelledError("the upload was broken off; query it, then continue");
+    if (upload_ == nullptr)
       return InvalidField("resource_name", "INVALID_SPEC", "the stream held no message");
-    return absl::CancelledError("the upload was broken off; query it, then continue");
+    return WithReason(absl::InvalidArgumentError(
+                          absl::StrCat("the stream ended without finish_write at ", upload_->size(),
+                                       " of ", name_->blob.size_bytes(), " bytes")),
+                      "BAD_OFFSET", {{"committed_size", absl::StrCat(upload_->size())}});
   }
 
   void CountTransfer(const absl::Status& status) {
@@ -139,44 +263,51 @@ class Upload : public grpc::ServerReadReactor<v1::WriteRequest>,
   }
 
   void ArmIdleTimer() {
-    absl::MutexLock lock(&mutex_);
-    parts_.timers.At(last_news_ + kIdleLimit, [weak = weak_from_this()] {
+    parts_.timers.At(absl::Now() + parts_.uploads.check_every, [weak = weak_from_this()] {
       const std::shared_ptr<Upload> upload = weak.lock();
       if (upload == nullptr) return;
-      bool idle;
-      {
-        absl::MutexLock idle_lock(&upload->mutex_);
-        idle = absl::Now() - upload->last_news_ >= kIdleLimit;
+      if (upload->IsIdle()) {
+        return upload->End(absl::DeadlineExceededError(absl::StrCat(
+            "no bytes came for ", absl::FormatDuration(upload->parts_.uploads.idle_limit),
+            "; query the upload, then continue")));
       }
-      if (idle) return upload->context_->TryCancel();
       upload->ArmIdleTimer();
     });
   }
 
+  bool IsIdle() {
+    const absl::Time now = parts_.uploads.now();
+    absl::MutexLock lock(&mutex_);
+    return state_ == State::kReading && now - waiting_since_ >= parts_.uploads.idle_limit;
+  }
+
   ServiceParts& parts_;
-  std::atomic<int>& open_uploads_;
+  OpenUploads& open_uploads_;
   grpc::CallbackServerContext* const context_;
-  v1::WriteResponse* const response_;
+  grpc::ByteBuffer* const response_;
   std::shared_ptr<Upload> self_;  // from Start to OnDone
   // Used by one chunk at a time.
-  v1::WriteRequest chunk_;
+  grpc::ByteBuffer buffer_;
   std::optional<UploadName> name_;
   std::string first_resource_name_;
   std::unique_ptr<BlobUpload> upload_;
-  bool counted_ = false;
+  BlobHold hold_;       // until the row is committed
+  int64_t number_ = 0;  // among the open uploads
   bool resumed_ = false;
   bool deduplicated_ = false;
 
   absl::Mutex mutex_;
-  absl::Time last_news_ ABSL_GUARDED_BY(mutex_) = absl::Now();
+  State state_ ABSL_GUARDED_BY(mutex_) = State::kReading;
+  std::optional<absl::Status> end_ ABSL_GUARDED_BY(mutex_);  // asked for from outside
+  absl::Time waiting_since_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace
 
-grpc::ServerReadReactor<v1::WriteRequest>* StartUpload(ServiceParts& parts,
-                                                       std::atomic<int>& open_uploads,
+grpc::ServerReadReactor<grpc::ByteBuffer>* StartUpload(ServiceParts& parts,
+                                                       OpenUploads& open_uploads,
                                                        grpc::CallbackServerContext* context,
-                                                       v1::WriteResponse* response) {
+                                                       grpc::ByteBuffer* response) {
   const auto upload = std::make_shared<Upload>(parts, open_uploads, context, response);
   upload->Start();
   return upload.get();

@@ -1,12 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "server/api/call_log.h"
 
+#include <google/protobuf/message_lite.h>
 #include <grpcpp/server_context.h>
+#include <grpcpp/support/byte_buffer.h>
 
+#include <chrono>
+#include <optional>
 #include <string>
 
 #include "absl/strings/match.h"
 #include "absl/time/clock.h"
+#include "server/api/call_context.h"
 #include "server/api/service_parts.h"
 #include "server/api/status.h"
 #include "server/telemetry/log.h"
@@ -15,69 +20,155 @@ namespace adamant {
 namespace {
 
 using grpc::experimental::InterceptionHookPoints;
+using grpc::experimental::ServerRpcInfo;
+
+constexpr int64_t kCallBytes = 16 << 10;  // of a call beside its messages
+constexpr int64_t kChunkBytes = 1 << 20;  // of a call that receives a stream
+constexpr size_t kTraceIdAt = 3;          // "00-<trace id of 32>-<span id>-01"
+constexpr size_t kTraceIdLength = 32;
+
+bool IsUnary(const ServerRpcInfo& info) { return info.type() == ServerRpcInfo::Type::UNARY; }
+
+bool ReceivesStream(const ServerRpcInfo& info) {
+  return info.type() == ServerRpcInfo::Type::CLIENT_STREAMING ||
+         info.type() == ServerRpcInfo::Type::BIDI_STREAMING;
+}
+
+// These two have a limit of their own.
+bool HasOwnCap(absl::string_view method) {
+  return absl::EndsWith(method, "/WaitJob") || absl::EndsWith(method, "/Explain");
+}
+
+// WatchJob is served as bytes.
+bool IsRaw(absl::string_view method) { return absl::EndsWith(method, "/WatchJob"); }
+
+std::string TraceId(const grpc::ServerContextBase& context) {
+  const auto& metadata = context.client_metadata();
+  const auto found = metadata.find("traceparent");
+  if (found == metadata.end() || found->second.size() < kTraceIdAt + kTraceIdLength) return "";
+  return std::string(found->second.data() + kTraceIdAt, kTraceIdLength);
+}
 
 // One call. gRPC owns it and runs its hooks one after the other.
 class CallLog : public grpc::experimental::Interceptor {
  public:
-  CallLog(grpc::experimental::ServerRpcInfo* info, Metrics& metrics)
-      : info_(info), metrics_(metrics), started_(absl::Now()) {
+  CallLog(ServerRpcInfo* info, Metrics& metrics, CallGate& gate)
+      : info_(info),
+        metrics_(metrics),
+        gate_(gate),
+        call_(FindCall(info->server_context())),
+        started_(absl::Now()),
+        peer_(info->server_context()->peer()) {
     metrics_.RpcStarted(info_->method());
+    if (call_ != nullptr) Begin();
   }
 
-  // A call that never sent a status has lost its client.
   ~CallLog() override {
-    if (!ended_) Count(grpc::StatusCode::CANCELLED);
+    Uncap();
+    if (call_ != nullptr) gate_.Release(call_->reserved_bytes);
+    // A call that never sent a status has lost its client.
+    if (!ended_) Count(absl::CancelledError());
   }
 
   void Intercept(grpc::experimental::InterceptorBatchMethods* methods) override {
-    if (methods->QueryInterceptionHookPoint(InterceptionHookPoints::POST_RECV_MESSAGE) &&
-        methods->GetRecvMessage() != nullptr)
-      metrics_.RpcReceived(info_->method());
-    if (methods->QueryInterceptionHookPoint(InterceptionHookPoints::PRE_SEND_MESSAGE))
+    if (methods->QueryInterceptionHookPoint(InterceptionHookPoints::POST_RECV_MESSAGE))
+      Received(methods->GetRecvMessage());
+    if (methods->QueryInterceptionHookPoint(InterceptionHookPoints::PRE_SEND_MESSAGE)) {
       metrics_.RpcSent(info_->method());
+      if (call_ != nullptr)
+        call_->bytes_out += static_cast<int64_t>(methods->GetSerializedSendMessage()->Length());
+    }
     if (methods->QueryInterceptionHookPoint(InterceptionHookPoints::PRE_SEND_STATUS))
       End(methods->GetSendStatus());
     methods->Proceed();
   }
 
  private:
-  double Count(grpc::StatusCode code) {
+  void Begin() {
+    call_->admission = gate_.Start(peer_, started_);
+    Reserve(kCallBytes + (ReceivesStream(*info_) ? kChunkBytes : 0));
+    const bool no_deadline = call_->deadline() == std::chrono::system_clock::time_point::max();
+    if (no_deadline && IsUnary(*info_) && !HasOwnCap(info_->method()))
+      cap_ = gate_.AddCapped(call_->c_call(), started_);
+  }
+
+  void Reserve(int64_t bytes) {
+    if (!call_->admission.ok()) return;
+    call_->admission = gate_.Reserve(bytes);
+    if (call_->admission.ok()) call_->reserved_bytes += bytes;
+  }
+
+  // Null at the end of a stream.
+  void Received(const void* message) {
+    if (message == nullptr) return;
+    metrics_.RpcReceived(info_->method());
+    if (call_ == nullptr) return;
+    const int64_t bytes =
+        IsRaw(info_->method())
+            ? static_cast<int64_t>(static_cast<const grpc::ByteBuffer*>(message)->Length())
+            : static_cast<int64_t>(
+                  static_cast<const google::protobuf::MessageLite*>(message)->ByteSizeLong());
+    call_->bytes_in += bytes;
+    if (!ReceivesStream(*info_)) Reserve(bytes);
+  }
+
+  void Uncap() {
+    if (!cap_.has_value()) return;
+    if (gate_.RemoveCapped(*cap_) && call_->cancelled.ok())
+      call_->cancelled = absl::DeadlineExceededError("the cap of calls without a deadline");
+    cap_.reset();
+  }
+
+  void End(const grpc::Status& status) {
+    Uncap();
+    const absl::Status sent = FromGrpc(status);
+    const absl::Status& seen = call_ != nullptr && !call_->cancelled.ok() ? call_->cancelled : sent;
+    Write(seen, Count(seen));
+  }
+
+  // Returns the seconds that the call took.
+  double Count(const absl::Status& status) {
     const double seconds = absl::ToDoubleSeconds(absl::Now() - started_);
-    metrics_.RpcHandled(info_->method(), code, seconds);
+    metrics_.RpcHandled(info_->method(), static_cast<int>(status.code()), seconds);
+    if (!status.ok()) metrics_.RpcFailed(info_->method(), ReasonOf(status));
     ended_ = true;
     return seconds;
   }
 
-  void End(const grpc::Status& status) {
-    const double seconds = Count(status.error_code());
+  void Write(const absl::Status& status, double seconds) const {
     const absl::string_view method = info_->method();
     const bool quiet = absl::StartsWith(method, "/grpc.");  // health, reflection
-    const bool bad = status.error_code() == grpc::StatusCode::INTERNAL ||
-                     status.error_code() == grpc::StatusCode::UNKNOWN ||
-                     status.error_code() == grpc::StatusCode::DATA_LOSS;
+    const bool bad =
+        absl::IsInternal(status) || absl::IsUnknown(status) || absl::IsDataLoss(status);
     const LogLevel level = bad ? LogLevel::kError : quiet ? LogLevel::kDebug : LogLevel::kInfo;
-    const absl::Status error = FromGrpc(status);
-    if (!error.ok()) metrics_.RpcFailed(info_->method(), ReasonOf(error));
-    Log(level, "rpc", status.ok() ? "ok" : status.error_message(),
+    Log(level, "rpc", status.ok() ? "ok" : status.message(),
         {{"method", method},
-         {"peer", info_->server_context()->peer()},
+         {"peer", peer_},
          {"tenant", kLocalTenant},
-         {"code", absl::StatusCodeToString(error.code())},
-         {"reason", ReasonOf(error)},
-         {"seconds", seconds}});
+         {"subject", kLocalOwner},
+         {"code", absl::StatusCodeToString(status.code())},
+         {"reason", ReasonOf(status)},
+         {"seconds", seconds},
+         {"bytes_in", call_ == nullptr ? 0 : call_->bytes_in},
+         {"bytes_out", call_ == nullptr ? 0 : call_->bytes_out},
+         {"request_id", call_ == nullptr ? "" : call_->request_id},
+         {"trace_id", TraceId(*info_->server_context())}});
   }
 
-  grpc::experimental::ServerRpcInfo* const info_;
+  ServerRpcInfo* const info_;
   Metrics& metrics_;
+  CallGate& gate_;
+  CallContext* const call_;  // null for calls of other services
   const absl::Time started_;
+  const std::string peer_;
+  std::optional<CallGate::CapEntry> cap_;
   bool ended_ = false;
 };
 
 }  // namespace
 
-grpc::experimental::Interceptor* CallLogFactory::CreateServerInterceptor(
-    grpc::experimental::ServerRpcInfo* info) {
-  return new CallLog(info, metrics_);
+grpc::experimental::Interceptor* CallLogFactory::CreateServerInterceptor(ServerRpcInfo* info) {
+  return new CallLog(info, metrics_, gate_);
 }
 
 }  // namespace adamant

@@ -3,21 +3,23 @@
 
 #include <grpcpp/support/server_interceptor.h>
 
+#include "server/api/call_gate.h"
 #include "server/telemetry/metrics.h"
 
 namespace adamant {
 
-// Counts every call and logs one line at its end. Thread-safe.
+// Lets every call through the gate, counts it and logs one line at its end. Thread-safe.
 class CallLogFactory : public grpc::experimental::ServerInterceptorFactoryInterface {
  public:
-  // `metrics` must outlive the server.
-  explicit CallLogFactory(Metrics& metrics) : metrics_(metrics) {}
+  // Both must outlive the server.
+  CallLogFactory(Metrics& metrics, CallGate& gate) : metrics_(metrics), gate_(gate) {}
 
   grpc::experimental::Interceptor* CreateServerInterceptor(
       grpc::experimental::ServerRpcInfo* info) override;
 
  private:
   Metrics& metrics_;
+  CallGate& gate_;
 };
 
 }  // namespace adamant

@@ -57,6 +57,7 @@ void CheckFiles(SpecChecker& checker, const v1::RegisterDatasetRequest& request)
 
 absl::StatusOr<v1::Dataset> DatasetServiceImpl::CheckRegister(
     const v1::RegisterDatasetRequest& request) {
+  RETURN_IF_ERROR(parts_.storage_admission());
   SpecChecker checker(parts_.catalog);
   v1::Dataset dataset;
   checker.CheckResourceId("id", request.id());
@@ -81,6 +82,7 @@ absl::StatusOr<v1::Dataset> DatasetServiceImpl::CheckRegister(
 grpc::ServerUnaryReactor* DatasetServiceImpl::RegisterDataset(
     grpc::CallbackServerContext* context, const v1::RegisterDatasetRequest* request,
     v1::Dataset* response) {
+  if (auto* const refused = Refuse(context)) return refused;
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
   const bool taken = parts_.calls.Run([this, request, response, reactor] {
     absl::StatusOr<v1::Dataset> dataset = CheckRegister(*request);
@@ -98,6 +100,7 @@ grpc::ServerUnaryReactor* DatasetServiceImpl::RegisterDataset(
 grpc::ServerUnaryReactor* DatasetServiceImpl::GetDataset(grpc::CallbackServerContext* context,
                                                          const v1::GetDatasetRequest* request,
                                                          v1::Dataset* response) {
+  if (auto* const refused = Refuse(context)) return refused;
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
   parts_.store.datasets().Get(kLocalTenant, request->name(), AnswerWith(reactor, response));
   return reactor;
@@ -106,6 +109,7 @@ grpc::ServerUnaryReactor* DatasetServiceImpl::GetDataset(grpc::CallbackServerCon
 grpc::ServerUnaryReactor* DatasetServiceImpl::ListDatasets(grpc::CallbackServerContext* context,
                                                            const v1::ListDatasetsRequest* request,
                                                            v1::ListDatasetsResponse* response) {
+  if (auto* const refused = Refuse(context)) return refused;
   const absl::StatusOr<ListPage> page =
       OpenListPage(parts_.tokens, "ListDatasets", request->page_size(), request->page_token());
   if (!page.ok()) return Answer(context, page.status());
@@ -124,6 +128,7 @@ grpc::ServerUnaryReactor* DatasetServiceImpl::ListDatasets(grpc::CallbackServerC
 grpc::ServerUnaryReactor* DatasetServiceImpl::DeleteDataset(grpc::CallbackServerContext* context,
                                                             const v1::DeleteDatasetRequest* request,
                                                             google::protobuf::Empty* /*response*/) {
+  if (auto* const refused = Refuse(context)) return refused;
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
   parts_.store.datasets().Delete(
       kLocalTenant, request->name(),

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
@@ -9,8 +12,35 @@
 
 namespace adamant {
 
-// `state = RUNNING AND kind = TRAIN`: terms `field = VALUE` joined by AND, fields state and kind.
-// Empty text gives an empty function. INVALID_ARGUMENT / BAD_FILTER with the position otherwise.
-absl::StatusOr<std::function<bool(const v1::Job&)>> ParseJobFilter(absl::string_view text);
+// A condition on jobs: terms joined by AND, OR, NOT and parentheses; AND binds tighter than OR.
+//   state = RUNNING AND (kind = TRAIN OR label.team = "vision") AND NOT has(label.draft)
+// Fields: state, kind, reason, owner, retry_of, request_id, label.KEY with = and !=; create_time
+// and end_time with = != < > <= >= and an RFC 3339 time. A value with other characters than
+// letters, digits and ._:/+- stands in double quotes, where \" and \\ are escaped. A job without
+// end_time meets no condition on it but !=; a missing label equals nothing. Immutable once its
+// request ids are resolved; copies are cheap.
+class JobFilter {
+ public:
+  // Empty text gives a filter that every job matches. INVALID_ARGUMENT / BAD_FILTER with the
+  // position otherwise.
+  static absl::StatusOr<JobFilter> Parse(absl::string_view text);
+
+  bool empty() const { return root_ == nullptr; }
+  bool Matches(const v1::Job& job) const;
+
+  // Jobs do not carry their request_id: each that the text names has to be resolved to the name of
+  // its job; one that is not matches no job.
+  const std::vector<std::string>& request_ids() const { return request_ids_; }
+  void Resolve(const std::string& request_id, const std::string& job_name) {
+    job_names_[request_id] = job_name;
+  }
+
+  struct Node;
+
+ private:
+  std::shared_ptr<const Node> root_;
+  std::vector<std::string> request_ids_;
+  std::map<std::string, std::string> job_names_;
+};
 
 }  // namespace adamant

@@ -2,6 +2,7 @@
 // Pages of resources that are listed by name.
 #pragma once
 
+#include <algorithm>
 #include <string>
 #include <utility>
 #include <vector>
@@ -31,12 +32,18 @@ inline absl::StatusOr<ListPage> OpenListPage(const PageTokens& tokens, const std
   return page;
 }
 
-// `found` holds up to one more than the page.
+inline constexpr size_t kMaxPageBytes = 2 << 20;
+
+// `found` holds up to one more than the page. A page also ends when it is large.
 template <typename Resource>
 void FillPage(const PageTokens& tokens, const ListPage& page, std::vector<Resource> found,
               google::protobuf::RepeatedPtrField<Resource>& resources, std::string& next_token) {
-  const bool more = static_cast<int>(found.size()) > page.size;
-  if (more) found.resize(static_cast<size_t>(page.size));
+  size_t size = 0;
+  for (size_t bytes = 0; size < found.size() && bytes < kMaxPageBytes; ++size)
+    bytes += found[size].ByteSizeLong();
+  size = std::min(size, static_cast<size_t>(page.size));
+  const bool more = found.size() > size;
+  if (more) found.resize(size);
   if (more) next_token = tokens.Seal(found.back().name(), page.scope, absl::Now());
   for (Resource& resource : found) *resources.Add() = std::move(resource);
 }

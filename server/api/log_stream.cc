@@ -5,6 +5,7 @@
 #include <deque>
 #include <limits>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -13,6 +14,7 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/time/clock.h"
 #include "common/status_macros.h"
+#include "server/api/log_lines.h"
 #include "server/api/status.h"
 #include "server/jobs/job.h"
 #include "server/jobs/job_log.h"
@@ -23,6 +25,7 @@ namespace {
 
 constexpr int64_t kChunkBytes = 64 << 10;
 constexpr int64_t kScanBytes = 1 << 20;
+constexpr int64_t kMaxTailLines = 100000;
 constexpr absl::Duration kPoll = absl::Seconds(1);  // the truth behind the hub's hints
 
 // One read: each round runs on the disk pool, reads a chunk, and writes it or waits. Rounds never
@@ -69,17 +72,19 @@ class LogStream : public grpc::ServerWriteReactor<v1::ReadLogResponse>,
   }
 
  private:
-  absl::Status CheckRequest() const {
+  absl::Status CheckRequest() {
     if (request_.offset() < 0 || request_.limit_bytes() < 0 || request_.tail_lines() < 0 ||
         request_.attempt() < 0) {
       return InvalidField("offset", "INVALID_SPEC", "numbers must not be negative");
     }
     if (request_.offset() != 0 && request_.tail_lines() != 0)
       return InvalidField("tail_lines", "INVALID_SPEC", "replaces offset; give one of them");
-    if (!request_.min_level().empty()) {
-      return InvalidField("min_level", "INVALID_SPEC",
-                          "filtering by level is not served by this release");
+    if (request_.tail_lines() > kMaxTailLines) {
+      return InvalidField("tail_lines", "INVALID_SPEC",
+                          absl::StrCat("is more than ", kMaxTailLines));
     }
+    ASSIGN_OR_RETURN(LogLines lines, LogLines::Make(request_.min_level()));
+    lines_ = lines;
     return absl::OkStatus();
   }
 
@@ -125,60 +130,102 @@ class LogStream : public grpc::ServerWriteReactor<v1::ReadLogResponse>,
                        parts_.store.GetJob(kLocalTenant, uid_, std::move(reply));
                      }));
     if (std::exchange(first_, false)) RETURN_IF_ERROR(FindStart());
-    ASSIGN_OR_RETURN(std::string data, ReadJobLog(parts_.log_folder, uid_, request_.attempt(),
-                                                  offset_, std::min(kChunkBytes, left_)));
-    if (data.empty()) {
-      if (!request_.follow() || left_ == 0 || IsTerminal(job.state())) {
-        End(absl::OkStatus());
-        return absl::OkStatus();
-      }
-      const auto alive = shared_from_this();
-      absl::MutexLock lock(&mutex_);
-      if (news_ || cancelled_) {
-        PostLocked(alive);
-      } else {
-        waiting_ = true;
-        WaitForNews(alive);
-      }
+    const bool complete = IsComplete(job);
+    while (ready_.empty() && left_ > 0) {
+      ASSIGN_OR_RETURN(const bool more, FillReady(complete));
+      if (!more) break;
+    }
+    if (ready_.empty() || left_ == 0) {
+      WaitOrEnd(complete || !request_.follow() || left_ == 0);
       return absl::OkStatus();
     }
-    message_.set_offset(offset_);
-    offset_ += static_cast<int64_t>(data.size());
-    left_ -= static_cast<int64_t>(data.size());
-    message_.set_data(std::move(data));
+    LogPiece piece = std::move(ready_.front());
+    ready_.pop_front();
+    if (static_cast<int64_t>(piece.bytes.size()) > left_)
+      piece.bytes.resize(static_cast<size_t>(left_));
+    left_ -= static_cast<int64_t>(piece.bytes.size());
+    message_.set_offset(piece.offset);
+    message_.set_data(std::move(piece.bytes));
     StartWrite(&message_);
     return absl::OkStatus();
   }
 
-  // Moves the offset to the last `tail_lines` lines; refuses one beyond the end.
+  // Nothing will be appended to what is read.
+  bool IsComplete(const v1::Job& job) const {
+    return IsTerminal(job.state()) ||
+           (request_.attempt() > 0 && job.attempt() > request_.attempt());
+  }
+
+  void WaitOrEnd(bool end) {
+    if (end) return End(absl::OkStatus());
+    const auto alive = shared_from_this();
+    absl::MutexLock lock(&mutex_);
+    if (news_ || cancelled_) {
+      PostLocked(alive);
+    } else {
+      waiting_ = true;
+      WaitForNews(alive);
+    }
+  }
+
+  // Reads on and puts what is wanted into `ready_`. False at the end of the log. A line that is
+  // still being written is left for later, unless the log is `complete`.
+  absl::StatusOr<bool> FillReady(bool complete) {
+    ASSIGN_OR_RETURN(LogPiece piece,
+                     ReadJobLog(parts_.log_folder, uid_, request_.attempt(), offset_, kChunkBytes));
+    if (piece.bytes.empty()) return false;
+    if (lines_->takes_all()) {
+      offset_ = piece.offset + static_cast<int64_t>(piece.bytes.size());
+      ready_.push_back(std::move(piece));
+      return true;
+    }
+    const size_t last_line = piece.bytes.rfind('\n') + 1;  // 0 when there is none
+    const bool at_end = last_line == 0 && (complete || !request_.follow() ||
+                                           static_cast<int64_t>(piece.bytes.size()) >= kChunkBytes);
+    if (last_line == 0 && !at_end) return false;
+    if (last_line > 0) piece.bytes.resize(last_line);
+    offset_ = piece.offset + static_cast<int64_t>(piece.bytes.size());
+    for (const LogLines::Run& run : lines_->Choose(piece.bytes)) {
+      ready_.push_back({piece.offset + static_cast<int64_t>(run.begin),
+                        piece.bytes.substr(run.begin, run.size)});
+    }
+    return true;
+  }
+
   absl::Status FindStart() {
-    std::deque<int64_t> starts{0};  // of the last lines
-    int64_t size = 0;
-    while (request_.tail_lines() > 0) {
-      ASSIGN_OR_RETURN(const std::string data,
-                       ReadJobLog(parts_.log_folder, uid_, request_.attempt(), size, kScanBytes));
-      if (data.empty()) break;
-      for (size_t i = 0; i < data.size(); ++i) {
-        if (data[i] != '\n') continue;
-        starts.push_back(size + static_cast<int64_t>(i) + 1);
-        if (static_cast<int64_t>(starts.size()) > request_.tail_lines() + 1) starts.pop_front();
-      }
-      size += static_cast<int64_t>(data.size());
-    }
-    if (request_.tail_lines() > 0) {
-      const bool open_line = starts.back() != size;
-      if (open_line && static_cast<int64_t>(starts.size()) > request_.tail_lines())
-        starts.pop_front();
-      offset_ = starts.front();
-      return absl::OkStatus();
-    }
-    if (request_.offset() == 0 || request_.attempt() != 0) return absl::OkStatus();
-    const int64_t bytes = JobLogBytes(parts_.log_folder, uid_);
+    if (request_.tail_lines() > 0) return FindTail();
+    const int64_t bytes = JobLogBytes(parts_.log_folder, uid_, request_.attempt());
     if (request_.offset() <= bytes) return absl::OkStatus();
     return WithReason(
         absl::OutOfRangeError(absl::StrCat("offset ", request_.offset(),
                                            " is beyond the end of the log, ", bytes, " bytes")),
         "BAD_OFFSET", {{"size", absl::StrCat(bytes)}});
+  }
+
+  // Moves the offset to the last `tail_lines` wanted lines.
+  absl::Status FindTail() {
+    ASSIGN_OR_RETURN(LogLines lines, LogLines::Make(request_.min_level()));
+    std::deque<int64_t> starts;  // of the last wanted lines
+    int64_t at = 0;
+    bool in_line = false;  // the last line is wanted and has no end yet
+    while (true) {
+      ASSIGN_OR_RETURN(const LogPiece piece,
+                       ReadJobLog(parts_.log_folder, uid_, request_.attempt(), at, kScanBytes));
+      if (piece.bytes.empty()) break;
+      const size_t last_line = piece.bytes.rfind('\n') + 1;
+      const size_t size = last_line > 0 ? last_line : piece.bytes.size();
+      const absl::string_view text = absl::string_view(piece.bytes).substr(0, size);
+      for (const LogLines::Run& run : lines.Choose(text)) {
+        for (size_t i = run.begin; i < run.begin + run.size; ++i) {
+          if (!std::exchange(in_line, text[i] != '\n'))
+            starts.push_back(piece.offset + static_cast<int64_t>(i));
+          if (static_cast<int64_t>(starts.size()) > request_.tail_lines()) starts.pop_front();
+        }
+      }
+      at = piece.offset + static_cast<int64_t>(size);
+    }
+    offset_ = starts.empty() ? at : starts.front();
+    return absl::OkStatus();
   }
 
   void End(const absl::Status& status) {
@@ -203,6 +250,8 @@ class LogStream : public grpc::ServerWriteReactor<v1::ReadLogResponse>,
   int64_t offset_;
   int64_t left_ = 0;
   bool first_ = true;
+  std::optional<LogLines> lines_;  // set in Start
+  std::deque<LogPiece> ready_;     // chosen from one chunk, not sent yet
 
   absl::Mutex mutex_;
   bool news_ ABSL_GUARDED_BY(mutex_) = false;

@@ -68,6 +68,7 @@ absl::StatusOr<v1::ModelFormat> ModelServiceImpl::ReadFormat(const v1::BlobRef& 
 }
 
 absl::StatusOr<v1::Model> ModelServiceImpl::CheckRegister(const v1::RegisterModelRequest& request) {
+  RETURN_IF_ERROR(parts_.storage_admission());
   SpecChecker checker(parts_.catalog);
   checker.CheckResourceId("id", request.id());
   checker.CheckDisplayName("display_name", request.display_name());
@@ -103,6 +104,7 @@ absl::StatusOr<v1::Model> ModelServiceImpl::CheckRegister(const v1::RegisterMode
 grpc::ServerUnaryReactor* ModelServiceImpl::RegisterModel(grpc::CallbackServerContext* context,
                                                           const v1::RegisterModelRequest* request,
                                                           v1::Model* response) {
+  if (auto* const refused = Refuse(context)) return refused;
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
   const bool taken = parts_.disk.Run([this, request, response, reactor] {
     absl::StatusOr<v1::Model> model = CheckRegister(*request);
@@ -120,6 +122,7 @@ grpc::ServerUnaryReactor* ModelServiceImpl::RegisterModel(grpc::CallbackServerCo
 grpc::ServerUnaryReactor* ModelServiceImpl::GetModel(grpc::CallbackServerContext* context,
                                                      const v1::GetModelRequest* request,
                                                      v1::Model* response) {
+  if (auto* const refused = Refuse(context)) return refused;
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
   parts_.store.models().Get(kLocalTenant, request->name(), AnswerWith(reactor, response));
   return reactor;
@@ -128,6 +131,7 @@ grpc::ServerUnaryReactor* ModelServiceImpl::GetModel(grpc::CallbackServerContext
 grpc::ServerUnaryReactor* ModelServiceImpl::ListModels(grpc::CallbackServerContext* context,
                                                        const v1::ListModelsRequest* request,
                                                        v1::ListModelsResponse* response) {
+  if (auto* const refused = Refuse(context)) return refused;
   const absl::StatusOr<ListPage> page =
       OpenListPage(parts_.tokens, "ListModels", request->page_size(), request->page_token());
   if (!page.ok()) return Answer(context, page.status());
@@ -146,6 +150,7 @@ grpc::ServerUnaryReactor* ModelServiceImpl::ListModels(grpc::CallbackServerConte
 grpc::ServerUnaryReactor* ModelServiceImpl::DeleteModel(grpc::CallbackServerContext* context,
                                                         const v1::DeleteModelRequest* request,
                                                         google::protobuf::Empty* /*response*/) {
+  if (auto* const refused = Refuse(context)) return refused;
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
   parts_.store.models().Delete(kLocalTenant, request->name(), [reactor](absl::StatusOr<Done> done) {
     reactor->Finish(ToGrpc(done.status()));

@@ -9,18 +9,15 @@
 #include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
 #include "common/status_macros.h"
-#include "server/api/job_filter.h"
 #include "server/api/log_stream.h"
-#include "server/api/spec_checker.h"
-#include "server/api/spec_resolver.h"
+#include "server/api/metric_points.h"
 #include "server/api/unary.h"
 #include "server/api/wait_call.h"
 #include "server/jobs/job.h"
+#include "server/store/await.h"
 
 namespace adamant {
 namespace {
-
-constexpr char kLocalOwner[] = "local";
 
 // The keyset position of a list of jobs as text: "<create nanoseconds> <uid>".
 absl::Status ReadPosition(const std::string& position, JobListQuery& query) {
@@ -43,53 +40,21 @@ void KeepHeader(v1::Job& job) {
 
 }  // namespace
 
-absl::Status RobustnessServiceImpl::CheckSubmit(v1::JobSpec& spec, v1::SubmitOptions& options) {
-  SpecChecker checker(parts_.catalog);
-  checker.CheckSpec(spec);
-  checker.CheckOptions(options);
-  RETURN_IF_ERROR(ViolationStatus(checker.violations()));
-  return SpecResolver(parts_.store, kLocalTenant).Resolve(spec);
-}
-
 grpc::ServerUnaryReactor* RobustnessServiceImpl::Submit(grpc::CallbackServerContext* context,
                                                         v1::JobSpec spec,
                                                         const v1::SubmitOptions& options,
                                                         v1::Job* response) {
-  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  const auto work = [this, reactor, response, spec = std::move(spec),
-                     options = v1::SubmitOptions(options)]() mutable {
-    const v1::JobKind kind = KindOf(spec);
-    if (absl::Status status = CheckSubmit(spec, options); !status.ok()) {
-      parts_.metrics.JobSubmitted(kind, "rejected");
-      return reactor->Finish(ToGrpc(status));
-    }
-    const bool validate_only = options.validate_only();
-    NewJob job =
-        MakeJob(std::move(spec), std::move(options), kLocalTenant, kLocalOwner, absl::Now());
-    if (validate_only) {
-      *response = std::move(job.job);
-      response->clear_name();
-      return reactor->Finish(grpc::Status::OK);
-    }
-    parts_.scheduler.Submit(
-        std::move(job), [this, kind, reactor, response](absl::StatusOr<SubmittedJob> submitted) {
-          const char* outcome = "rejected";
-          if (submitted.ok()) {
-            outcome = submitted->deduplicated ? "deduplicated" : "accepted";
-            *response = std::move(submitted->job);
-            parts_.scheduler.Decorate(*response);
-          }
-          parts_.metrics.JobSubmitted(kind, outcome);
-          reactor->Finish(ToGrpc(submitted.status()));
-        });
-  };
-  if (!parts_.calls.Run(work)) reactor->Finish(ToGrpc(OverloadedStatus()));
-  return reactor;
+  CallOf(context).request_id = options.request_id();
+  return ReplyOn<v1::Job>(parts_.calls, context, response,
+                          [this, spec = std::move(spec), &options](Reply<v1::Job> reply) mutable {
+                            submitter_.Submit(std::move(spec), options, std::move(reply));
+                          });
 }
 
 grpc::ServerUnaryReactor* RobustnessServiceImpl::TrainJob(grpc::CallbackServerContext* context,
                                                           const v1::TrainJobRequest* request,
                                                           v1::Job* response) {
+  if (auto* const refused = Refuse(context)) return refused;
   v1::JobSpec spec;
   *spec.mutable_train() = request->spec();
   return Submit(context, std::move(spec), request->options(), response);
@@ -98,6 +63,7 @@ grpc::ServerUnaryReactor* RobustnessServiceImpl::TrainJob(grpc::CallbackServerCo
 grpc::ServerUnaryReactor* RobustnessServiceImpl::AttackJob(grpc::CallbackServerContext* context,
                                                            const v1::AttackJobRequest* request,
                                                            v1::Job* response) {
+  if (auto* const refused = Refuse(context)) return refused;
   v1::JobSpec spec;
   *spec.mutable_attack() = request->spec();
   return Submit(context, std::move(spec), request->options(), response);
@@ -106,119 +72,186 @@ grpc::ServerUnaryReactor* RobustnessServiceImpl::AttackJob(grpc::CallbackServerC
 grpc::ServerUnaryReactor* RobustnessServiceImpl::ExplainJob(grpc::CallbackServerContext* context,
                                                             const v1::ExplainJobRequest* request,
                                                             v1::Job* response) {
+  if (auto* const refused = Refuse(context)) return refused;
   v1::JobSpec spec;
   *spec.mutable_explain() = request->spec();
   return Submit(context, std::move(spec), request->options(), response);
 }
 
+grpc::ServerUnaryReactor* RobustnessServiceImpl::RetryJob(grpc::CallbackServerContext* context,
+                                                          const v1::RetryJobRequest* request,
+                                                          v1::Job* response) {
+  if (auto* const refused = Refuse(context)) return refused;
+  CallOf(context).request_id = request->options().request_id();
+  return ReplyOn<v1::Job>(parts_.calls, context, response, [this, request](Reply<v1::Job> reply) {
+    submitter_.Retry(*request, std::move(reply));
+  });
+}
+
 grpc::ServerUnaryReactor* RobustnessServiceImpl::GetJob(grpc::CallbackServerContext* context,
                                                         const v1::GetJobRequest* request,
                                                         v1::Job* response) {
+  if (auto* const refused = Refuse(context)) return refused;
   absl::StatusOr<std::string> uid = JobUid(request->name());
   if (!uid.ok()) return Answer(context, uid.status());
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
   parts_.store.GetJob(kLocalTenant, *std::move(uid),
-                      AnswerWith<v1::Job>(reactor, response, [this](v1::Job& job) {
-                        parts_.scheduler.Decorate(job);
-                      }));
+                      AnswerWith<v1::Job>(reactor, response, Decorator()));
   return reactor;
+}
+
+absl::Status RobustnessServiceImpl::ResolveFilter(JobFilter& filter) {
+  for (const std::string& request_id : filter.request_ids()) {
+    const absl::StatusOr<std::string> name = Await<std::string>([&](Reply<std::string> reply) {
+      parts_.store.FindRequest(kLocalTenant, request_id, std::move(reply));
+    });
+    if (name.ok()) filter.Resolve(request_id, *name);
+    if (!name.ok() && !absl::IsNotFound(name.status())) return name.status();
+  }
+  return absl::OkStatus();
+}
+
+void RobustnessServiceImpl::List(const v1::ListJobsRequest& request, JobFilter filter,
+                                 Reply<v1::ListJobsResponse> reply) {
+  JobListQuery query;
+  query.tenant = kLocalTenant;
+  const std::string scope = absl::StrCat("ListJobs ", kLocalTenant, " ", request.filter());
+  const auto prepare = [&]() -> absl::Status {
+    ASSIGN_OR_RETURN(query.page_size, PageSize(request.page_size()));
+    if (request.page_token().empty()) return absl::OkStatus();
+    ASSIGN_OR_RETURN(const std::string position,
+                     parts_.tokens.Open(request.page_token(), scope, absl::Now()));
+    return ReadPosition(position, query);
+  };
+  if (absl::Status status = prepare(); !status.ok()) return reply(std::move(status));
+  if (!filter.empty()) {
+    query.matches = [filter = std::move(filter)](const v1::Job& job) {
+      return filter.Matches(job);
+    };
+  }
+  parts_.store.ListJobs(
+      std::move(query), [this, scope, reply = std::move(reply)](absl::StatusOr<JobPage> page) {
+        if (!page.ok()) return reply(page.status());
+        v1::ListJobsResponse response;
+        for (v1::Job& job : page->jobs) {
+          parts_.scheduler.Decorate(job);
+          KeepHeader(job);
+          *response.add_jobs() = std::move(job);
+        }
+        if (page->next_create_nanos != 0) {
+          response.set_next_page_token(parts_.tokens.Seal(
+              absl::StrCat(page->next_create_nanos, " ", page->next_uid), scope, absl::Now()));
+        }
+        reply(std::move(response));
+      });
 }
 
 grpc::ServerUnaryReactor* RobustnessServiceImpl::ListJobs(grpc::CallbackServerContext* context,
                                                           const v1::ListJobsRequest* request,
                                                           v1::ListJobsResponse* response) {
-  JobListQuery query;
-  query.tenant = kLocalTenant;
-  const std::string scope = absl::StrCat("ListJobs ", kLocalTenant, " ", request->filter());
-  const auto prepare = [&]() -> absl::Status {
-    ASSIGN_OR_RETURN(query.page_size, PageSize(request->page_size()));
-    ASSIGN_OR_RETURN(query.matches, ParseJobFilter(request->filter()));
-    if (request->page_token().empty()) return absl::OkStatus();
-    ASSIGN_OR_RETURN(const std::string position,
-                     parts_.tokens.Open(request->page_token(), scope, absl::Now()));
-    return ReadPosition(position, query);
-  };
-  if (absl::Status status = prepare(); !status.ok()) return Answer(context, status);
-  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  parts_.store.ListJobs(
-      std::move(query), [this, scope, reactor, response](absl::StatusOr<JobPage> page) {
-        if (!page.ok()) return reactor->Finish(ToGrpc(page.status()));
-        for (v1::Job& job : page->jobs) {
-          parts_.scheduler.Decorate(job);
-          KeepHeader(job);
-          *response->add_jobs() = std::move(job);
-        }
-        if (page->next_create_nanos != 0) {
-          response->set_next_page_token(parts_.tokens.Seal(
-              absl::StrCat(page->next_create_nanos, " ", page->next_uid), scope, absl::Now()));
-        }
-        reactor->Finish(grpc::Status::OK);
+  if (auto* const refused = Refuse(context)) return refused;
+  absl::StatusOr<JobFilter> filter = JobFilter::Parse(request->filter());
+  if (!filter.ok()) return Answer(context, filter.status());
+  if (filter->request_ids().empty()) {
+    grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+    List(*request, *std::move(filter), AnswerWith(reactor, response));
+    return reactor;
+  }
+  return ReplyOn<v1::ListJobsResponse>(
+      parts_.calls, context, response,
+      [this, request, filter = *std::move(filter)](Reply<v1::ListJobsResponse> reply) mutable {
+        if (absl::Status status = ResolveFilter(filter); !status.ok())
+          return reply(std::move(status));
+        List(*request, std::move(filter), std::move(reply));
       });
-  return reactor;
 }
 
-grpc::ServerWriteReactor<v1::JobEvent>* RobustnessServiceImpl::WatchJob(
-    grpc::CallbackServerContext* context, const v1::WatchJobRequest* request) {
-  return watches_.Open(context, *request);
+grpc::ServerWriteReactor<grpc::ByteBuffer>* RobustnessServiceImpl::WatchJob(
+    grpc::CallbackServerContext* context, const grpc::ByteBuffer* request) {
+  if (auto* const refused = RefuseStream<grpc::ByteBuffer>(context)) return refused;
+  v1::WatchJobRequest parsed;
+  grpc::ByteBuffer bytes = *request;
+  const grpc::Status read =
+      grpc::SerializationTraits<v1::WatchJobRequest>::Deserialize(&bytes, &parsed);
+  if (read.ok()) return watches_.Open(context, parsed);
+  return new FailedWriteStream<grpc::ByteBuffer>(
+      InvalidField("request", "INVALID_SPEC", "is not a WatchJobRequest"));
 }
 
-grpc::ServerUnaryReactor* RobustnessServiceImpl::WaitJob(grpc::CallbackServerContext* /*context*/,
+grpc::ServerUnaryReactor* RobustnessServiceImpl::WaitJob(grpc::CallbackServerContext* context,
                                                          const v1::WaitJobRequest* request,
                                                          v1::Job* response) {
+  if (auto* const refused = Refuse(context)) return refused;
   return StartWait(parts_, *request, response);
+}
+
+grpc::ServerUnaryReactor* RobustnessServiceImpl::Run(Verb verb,
+                                                     grpc::CallbackServerContext* context,
+                                                     const v1::JobVerbRequest& request,
+                                                     v1::Job* response) {
+  if (auto* const refused = Refuse(context)) return refused;
+  absl::StatusOr<std::string> uid = JobUid(request.name());
+  if (!uid.ok()) return Answer(context, uid.status());
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  (parts_.scheduler.*verb)(kLocalTenant, *std::move(uid), request.etag(),
+                           AnswerWith<v1::Job>(reactor, response, Decorator()));
+  return reactor;
 }
 
 grpc::ServerUnaryReactor* RobustnessServiceImpl::CancelJob(grpc::CallbackServerContext* context,
                                                            const v1::JobVerbRequest* request,
                                                            v1::Job* response) {
+  return Run(&Scheduler::Cancel, context, *request, response);
+}
+
+grpc::ServerUnaryReactor* RobustnessServiceImpl::PauseJob(grpc::CallbackServerContext* context,
+                                                          const v1::JobVerbRequest* request,
+                                                          v1::Job* response) {
+  return Run(&Scheduler::Pause, context, *request, response);
+}
+
+grpc::ServerUnaryReactor* RobustnessServiceImpl::ResumeJob(grpc::CallbackServerContext* context,
+                                                           const v1::JobVerbRequest* request,
+                                                           v1::Job* response) {
+  return Run(&Scheduler::Resume, context, *request, response);
+}
+
+grpc::ServerUnaryReactor* RobustnessServiceImpl::DeleteJob(grpc::CallbackServerContext* context,
+                                                           const v1::JobVerbRequest* request,
+                                                           google::protobuf::Empty* /*response*/) {
+  if (auto* const refused = Refuse(context)) return refused;
   absl::StatusOr<std::string> uid = JobUid(request->name());
   if (!uid.ok()) return Answer(context, uid.status());
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  parts_.scheduler.Cancel(kLocalTenant, *std::move(uid), request->etag(),
-                          AnswerWith<v1::Job>(reactor, response, [this](v1::Job& job) {
-                            parts_.scheduler.Decorate(job);
-                          }));
+  parts_.scheduler.Delete(
+      kLocalTenant, *std::move(uid), request->etag(),
+      [reactor](absl::StatusOr<Done> done) { reactor->Finish(ToGrpc(done.status())); });
   return reactor;
 }
 
 grpc::ServerWriteReactor<v1::ReadLogResponse>* RobustnessServiceImpl::ReadLog(
-    grpc::CallbackServerContext* /*context*/, const v1::ReadLogRequest* request) {
+    grpc::CallbackServerContext* context, const v1::ReadLogRequest* request) {
+  if (auto* const refused = RefuseStream<v1::ReadLogResponse>(context)) return refused;
   return StartReadLog(parts_, *request);
+}
+
+grpc::ServerUnaryReactor* RobustnessServiceImpl::ListMetricPoints(
+    grpc::CallbackServerContext* context, const v1::ListMetricPointsRequest* request,
+    v1::ListMetricPointsResponse* response) {
+  if (auto* const refused = Refuse(context)) return refused;
+  return ReplyOn<v1::ListMetricPointsResponse>(
+      parts_.calls, context, response, [this, request](Reply<v1::ListMetricPointsResponse> reply) {
+        reply(adamant::ListMetricPoints(parts_, *request));
+      });
+}
+
+std::function<void(v1::Job&)> RobustnessServiceImpl::Decorator() {
+  return [this](v1::Job& job) { parts_.scheduler.Decorate(job); };
 }
 
 grpc::ServerUnaryReactor* RobustnessServiceImpl::Explain(grpc::CallbackServerContext* context,
                                                          const v1::ExplainRequest* /*request*/,
                                                          v1::ExplainResponse* /*response*/) {
-  return NotServed(context);
-}
-
-grpc::ServerUnaryReactor* RobustnessServiceImpl::PauseJob(grpc::CallbackServerContext* context,
-                                                          const v1::JobVerbRequest* /*request*/,
-                                                          v1::Job* /*response*/) {
-  return NotServed(context);
-}
-
-grpc::ServerUnaryReactor* RobustnessServiceImpl::ResumeJob(grpc::CallbackServerContext* context,
-                                                           const v1::JobVerbRequest* /*request*/,
-                                                           v1::Job* /*response*/) {
-  return NotServed(context);
-}
-
-grpc::ServerUnaryReactor* RobustnessServiceImpl::RetryJob(grpc::CallbackServerContext* context,
-                                                          const v1::RetryJobRequest* /*request*/,
-                                                          v1::Job* /*response*/) {
-  return NotServed(context);
-}
-
-grpc::ServerUnaryReactor* RobustnessServiceImpl::DeleteJob(grpc::CallbackServerContext* context,
-                                                           const v1::JobVerbRequest* /*request*/,
-                                                           google::protobuf::Empty* /*response*/) {
-  return NotServed(context);
-}
-
-grpc::ServerUnaryReactor* RobustnessServiceImpl::ListMetricPoints(
-    grpc::CallbackServerContext* context, const v1::ListMetricPointsRequest* /*request*/,
-    v1::ListMetricPointsResponse* /*response*/) {
   return NotServed(context);
 }
 

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <set>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
@@ -22,6 +23,10 @@ constexpr size_t kMaxLabelValue = 255;
 constexpr int kMaxSampleIds = 100000;
 constexpr int kMinPriority = -100;
 constexpr int kMaxPriority = 100;
+constexpr int kMaxAttempts = 100;
+constexpr int kMaxThreads = 4096;
+constexpr double kMaxMemoryBytes = 1LL << 50;
+constexpr size_t kMaxTextBytes = 4096;
 constexpr int64_t kHour = 3600;
 constexpr int64_t kTenYears = int64_t{10} * 365 * 24 * kHour;
 
@@ -46,6 +51,7 @@ std::string NormName(v1::Norm norm) { return absl::AsciiStrToLower(v1::Norm_Name
 }  // namespace
 
 void SpecChecker::CheckSpec(v1::JobSpec& spec) {
+  CheckTexts("spec", spec);
   switch (spec.spec_case()) {
     case v1::JobSpec::kTrain:
       return CheckTrain(*spec.mutable_train());
@@ -58,43 +64,91 @@ void SpecChecker::CheckSpec(v1::JobSpec& spec) {
   }
 }
 
-void SpecChecker::CheckOptions(v1::SubmitOptions& options) {
+void SpecChecker::CheckOptions(v1::SubmitOptions& options, bool admin) {
   if (!options.request_id().empty() && !IsUuid4(options.request_id()))
     Bad("options.request_id", "must be a version 4 UUID of 36 characters");
   CheckDisplayName("options.display_name", options.display_name());
   CheckLabels("options.labels", options.labels());
   Range("options.priority", options.priority(), kMinPriority, kMaxPriority);
-  if (options.has_max_run_time() && options.max_run_time().seconds() < 1)
-    Bad("options.max_run_time", "must be at least 1 s; leave it out for no limit");
-  if (options.has_queue_timeout() && options.queue_timeout().seconds() < 1)
-    Bad("options.queue_timeout", "must be at least 1 s; leave it out for no limit");
-  if (options.has_retention())
-    Range("options.retention", static_cast<double>(options.retention().seconds()), kHour,
-          kTenYears);
-  else
-    options.mutable_retention()->set_seconds(30 * 24 * kHour);
-  v1::RetryPolicy& retry = *options.mutable_retry_policy();
+  if (options.priority() < 0 && options.priority() >= kMinPriority && !admin)
+    Bad("options.priority", "below 0 acts on the jobs of all tenants and needs the role admin");
+  if (options.has_max_run_time())
+    CheckDuration("options.max_run_time", options.max_run_time(), 1, kTenYears);
+  if (options.has_queue_timeout())
+    CheckDuration("options.queue_timeout", options.queue_timeout(), 1, kTenYears);
+  if (!options.has_retention()) options.mutable_retention()->set_seconds(30 * 24 * kHour);
+  CheckDuration("options.retention", options.retention(), kHour, kTenYears);
+  CheckRetryPolicy(*options.mutable_retry_policy());
+  CheckResources(*options.mutable_resources());
+  if (options.cache() == v1::CACHE_MODE_UNSPECIFIED) options.set_cache(v1::CACHE_SKIP);
+  if (!v1::CacheMode_IsValid(options.cache()))
+    Bad("options.cache", "must be CACHE_SKIP, CACHE_USE or CACHE_REFRESH");
+}
+
+void SpecChecker::CheckRetryPolicy(v1::RetryPolicy& retry) {
   if (!retry.has_max_attempts()) retry.set_max_attempts(3);
-  Range("options.retry_policy.max_attempts", retry.max_attempts(), 1, 100);
+  Range("options.retry_policy.max_attempts", retry.max_attempts(), 1, kMaxAttempts);
+  constexpr v1::StateReason kClasses[] = {v1::OUT_OF_MEMORY, v1::DEVICE_FAULT, v1::WORKER_LOST};
   if (retry.classes().empty()) {
-    for (const v1::StateReason reason : {v1::OUT_OF_MEMORY, v1::DEVICE_FAULT, v1::WORKER_LOST})
-      retry.add_classes(reason);
+    for (const v1::StateReason reason : kClasses) retry.add_classes(reason);
   }
-  v1::Resources& resources = *options.mutable_resources();
+  std::set<int> seen;
+  for (int i = 0; i < retry.classes_size(); ++i) {
+    const v1::StateReason reason = retry.classes(i);
+    const std::string field = absl::StrCat("options.retry_policy.classes[", i, "]");
+    if (std::count(std::begin(kClasses), std::end(kClasses), reason) == 0)
+      Bad(field, "must be OUT_OF_MEMORY, DEVICE_FAULT or WORKER_LOST");
+    if (!seen.insert(reason).second) Bad(field, "is named twice");
+  }
+}
+
+void SpecChecker::CheckResources(v1::Resources& resources) {
   if (resources.slots() == 0) resources.set_slots(1);
-  if (resources.slots() != 1) NotServed("options.resources.slots", "more than one slot");
-  if (resources.gpus() != 0) NotServed("options.resources.gpus", "asking for GPUs");
-  if (resources.gpu_memory_bytes() != 0)
-    NotServed("options.resources.gpu_memory_bytes", "a device memory request");
-  if (resources.cpu_threads() != 0)
-    NotServed("options.resources.cpu_threads", "a thread request (--threads-per-slot decides)");
-  if (resources.host_memory_bytes() != 0)
-    NotServed("options.resources.host_memory_bytes", "a memory request");
-  if (resources.exclusive()) NotServed("options.resources.exclusive", "an exclusive device");
-  if (options.start_paused()) NotServed("options.start_paused", "pausing");
-  if (options.cache() == v1::CACHE_USE || options.cache() == v1::CACHE_REFRESH)
-    NotServed("options.cache", "the result cache");
-  options.set_cache(v1::CACHE_SKIP);
+  Range("options.resources.slots", resources.slots(), 1, 1);
+  Range("options.resources.cpu_threads", resources.cpu_threads(), 0, kMaxThreads);
+  Range("options.resources.gpus", resources.gpus(), 0, 1);
+  Range("options.resources.host_memory_bytes", static_cast<double>(resources.host_memory_bytes()),
+        0, kMaxMemoryBytes);
+  Range("options.resources.gpu_memory_bytes", static_cast<double>(resources.gpu_memory_bytes()), 0,
+        kMaxMemoryBytes);
+}
+
+void SpecChecker::CheckDuration(const std::string& field,
+                                const google::protobuf::Duration& duration, double low,
+                                double high) {
+  const double seconds = static_cast<double>(duration.seconds()) + duration.nanos() * 1e-9;
+  if (std::abs(duration.nanos()) > 999999999 || (duration.seconds() > 0 && duration.nanos() < 0)) {
+    Bad(field, "is not a duration");
+  } else if (!(seconds >= low && seconds <= high)) {
+    Bad(field, absl::StrCat("is ", seconds, " s, outside [", low, " s, ", high, " s]"));
+  }
+}
+
+void SpecChecker::CheckTexts(const std::string& field, const google::protobuf::Message& message) {
+  using google::protobuf::FieldDescriptor;
+  const google::protobuf::Reflection& reflection = *message.GetReflection();
+  std::vector<const FieldDescriptor*> fields;
+  reflection.ListFields(message, &fields);
+  for (const FieldDescriptor* one : fields) {
+    const std::string name = absl::StrCat(field, ".", one->name());
+    const int count = one->is_repeated() ? reflection.FieldSize(message, one) : 1;
+    const bool is_text = one->type() == FieldDescriptor::TYPE_STRING;
+    const bool is_message = one->cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE;
+    for (int i = 0; (is_text || is_message) && i < count; ++i) {
+      const std::string where = one->is_repeated() ? absl::StrCat(name, "[", i, "]") : name;
+      if (is_message) {
+        CheckTexts(where, one->is_repeated() ? reflection.GetRepeatedMessage(message, one, i)
+                                             : reflection.GetMessage(message, one));
+        continue;
+      }
+      std::string scratch;
+      const std::string& text =
+          one->is_repeated() ? reflection.GetRepeatedStringReference(message, one, i, &scratch)
+                             : reflection.GetStringReference(message, one, &scratch);
+      if (text.size() > kMaxTextBytes)
+        Bad(where, absl::StrCat("has ", text.size(), " bytes; at most ", kMaxTextBytes));
+    }
+  }
 }
 
 void SpecChecker::CheckPlugin(const std::string& field, absl::string_view family,

@@ -22,7 +22,8 @@ class SpecChecker {
 
   // Field paths begin with "spec" and "options".
   void CheckSpec(v1::JobSpec& spec);
-  void CheckOptions(v1::SubmitOptions& options);
+  // A priority below 0 needs `admin`.
+  void CheckOptions(v1::SubmitOptions& options, bool admin);
 
   void CheckPlugin(const std::string& field, absl::string_view family, v1::PluginSpec& spec);
   void CheckResourceId(const std::string& field, absl::string_view id);
@@ -40,6 +41,12 @@ class SpecChecker {
   const std::vector<Violation>& violations() const { return violations_; }
 
  private:
+  void CheckRetryPolicy(v1::RetryPolicy& retry);
+  void CheckResources(v1::Resources& resources);
+  // Text of any field of `message`, at any depth.
+  void CheckTexts(const std::string& field, const google::protobuf::Message& message);
+  void CheckDuration(const std::string& field, const google::protobuf::Duration& duration,
+                     double low, double high);
   void CheckTrain(v1::TrainSpec& spec);
   void CheckTrainData(v1::TrainSpec& spec);
   void CheckTrainLength(v1::TrainSpec& spec);

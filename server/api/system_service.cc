@@ -3,6 +3,9 @@
 
 #include <grpcpp/grpcpp.h>
 
+#include <algorithm>
+#include <utility>
+
 #include "absl/time/clock.h"
 #include "common/blob_name.h"
 #include "common/sha256.h"
@@ -15,8 +18,10 @@ namespace adamant {
 namespace {
 
 constexpr char kSandboxLevel[] = "none";
+constexpr int kMaxQueuedJobsPerTenant = 1000;
+constexpr int kMaxOpenUploads = 4;  // per tenant
 
-v1::Limits MakeLimits() {
+v1::Limits MakeLimits(const ApiLimits& api) {
   v1::Limits limits;
   limits.set_max_blob_bytes(kMaxBlobBytes);
   limits.set_max_chunk_bytes(kMaxChunkBytes);
@@ -27,13 +32,17 @@ v1::Limits MakeLimits() {
   limits.set_min_priority(-100);
   limits.set_max_priority(100);
   limits.set_max_queued_jobs(SchedulerOptions().max_queued_jobs);
+  limits.set_max_queued_jobs_per_tenant(kMaxQueuedJobsPerTenant);
+  limits.set_max_open_uploads(kMaxOpenUploads);
+  limits.set_max_watchers(std::min(api.max_watchers, api.max_watchers_per_tenant));
   return limits;
 }
 
 }  // namespace
 
-SystemServiceImpl::SystemServiceImpl(ServiceParts& parts, const ServerFacts& facts)
-    : parts_(parts), start_time_(ToProto(absl::Now())) {
+SystemServiceImpl::SystemServiceImpl(ServiceParts& parts, const ServerFacts& facts,
+                                     std::function<void(bool)> set_serving)
+    : parts_(parts), start_time_(ToProto(absl::Now())), set_serving_(std::move(set_serving)) {
   v1::Capabilities& all = capabilities_;
   all.set_version(facts.version);
   all.set_commit(facts.commit);
@@ -43,7 +52,7 @@ SystemServiceImpl::SystemServiceImpl(ServiceParts& parts, const ServerFacts& fac
   *all.mutable_families() = parts.catalog.families();
   all.add_model_formats("SAFETENSORS");
   if (parts.accept_torchscript) all.add_model_formats("TORCHSCRIPT");
-  *all.mutable_limits() = MakeLimits();
+  *all.mutable_limits() = MakeLimits(parts.limits);
   all.add_digest_functions("SHA256");
   *all.mutable_devices() = parts.catalog.devices();
   all.set_sandbox_level(kSandboxLevel);
@@ -59,6 +68,7 @@ void SystemServiceImpl::SetAddresses(const std::string& listen, const std::strin
 grpc::ServerUnaryReactor* SystemServiceImpl::GetCapabilities(
     grpc::CallbackServerContext* context, const v1::GetCapabilitiesRequest* request,
     v1::Capabilities* response) {
+  if (auto* const refused = Refuse(context)) return refused;
   if (request->etag() == capabilities_.etag()) {
     response->set_etag(capabilities_.etag());
   } else {
@@ -89,9 +99,8 @@ v1::ServerStatus SystemServiceImpl::Status() const {
   return status;
 }
 
-grpc::ServerUnaryReactor* SystemServiceImpl::GetServerStatus(
-    grpc::CallbackServerContext* context, const v1::GetServerStatusRequest* /*request*/,
-    v1::ServerStatus* response) {
+grpc::ServerUnaryReactor* SystemServiceImpl::AnswerStatus(grpc::CallbackServerContext* context,
+                                                          v1::ServerStatus* response) {
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
   *response = Status();
   parts_.store.CountJobs([reactor, response](absl::StatusOr<int64_t> count) {
@@ -101,16 +110,50 @@ grpc::ServerUnaryReactor* SystemServiceImpl::GetServerStatus(
   return reactor;
 }
 
+grpc::ServerUnaryReactor* SystemServiceImpl::GetServerStatus(
+    grpc::CallbackServerContext* context, const v1::GetServerStatusRequest* /*request*/,
+    v1::ServerStatus* response) {
+  if (auto* const refused = Refuse(context)) return refused;
+  return AnswerStatus(context, response);
+}
+
+void SystemServiceImpl::EndServing() {
+  absl::MutexLock lock(&mutex_);
+  ending_ = true;
+  set_serving_(false);
+}
+
 grpc::ServerUnaryReactor* SystemServiceImpl::DrainServer(grpc::CallbackServerContext* context,
-                                                         const v1::DrainServerRequest* /*request*/,
-                                                         v1::ServerStatus* /*response*/) {
-  return NotServed(context);
+                                                         const v1::DrainServerRequest* request,
+                                                         v1::ServerStatus* response) {
+  if (auto* const refused = Refuse(context)) return refused;
+  if (request->mode() != v1::DrainServerRequest::FINISH &&
+      request->mode() != v1::DrainServerRequest::REQUEUE) {
+    return Answer(context, InvalidField("mode", "INVALID_SPEC",
+                                        "must be FINISH (running jobs end) or REQUEUE (they stop "
+                                        "at a checkpoint and go on after the drain)"));
+  }
+  {
+    absl::MutexLock lock(&mutex_);
+    set_serving_(false);
+    parts_.scheduler.StopAdmission();
+    if (request->mode() == v1::DrainServerRequest::REQUEUE)
+      parts_.scheduler.Requeue(parts_.limits.drain_grace);
+  }
+  return AnswerStatus(context, response);
 }
 
 grpc::ServerUnaryReactor* SystemServiceImpl::UndrainServer(
     grpc::CallbackServerContext* context, const v1::UndrainServerRequest* /*request*/,
-    v1::ServerStatus* /*response*/) {
-  return NotServed(context);
+    v1::ServerStatus* response) {
+  if (auto* const refused = Refuse(context)) return refused;
+  {
+    absl::MutexLock lock(&mutex_);
+    if (ending_) return Answer(context, DrainingStatus());
+    parts_.scheduler.ResumeAdmission();
+    set_serving_(true);
+  }
+  return AnswerStatus(context, response);
 }
 
 }  // namespace adamant

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "absl/status/statusor.h"
+#include "server/api/call_context.h"
 #include "server/api/status.h"
 #include "server/api/task_pool.h"
 #include "server/store/job_store.h"
@@ -38,11 +39,28 @@ Reply<T> AnswerWith(grpc::ServerUnaryReactor* reactor, T* response,
   };
 }
 
+// Runs `work`, which may block, on the pool; the reply that it is given becomes the response.
+template <typename T>
+grpc::ServerUnaryReactor* ReplyOn(TaskPool& pool, grpc::CallbackServerContext* context, T* response,
+                                  std::function<void(Reply<T>)> work) {
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  const bool taken = pool.Run(
+      [reactor, response, work = std::move(work)] { work(AnswerWith(reactor, response)); });
+  if (!taken) reactor->Finish(ToGrpc(OverloadedStatus()));
+  return reactor;
+}
+
 inline grpc::ServerUnaryReactor* Answer(grpc::CallbackServerContext* context,
                                         const absl::Status& status) {
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
   reactor->Finish(ToGrpc(status));
   return reactor;
+}
+
+// Null, or the answer to a call that the gate has refused: the first line of every handler.
+inline grpc::ServerUnaryReactor* Refuse(grpc::CallbackServerContext* context) {
+  const absl::Status& admission = CallOf(context).admission;
+  return admission.ok() ? nullptr : Answer(context, admission);
 }
 
 inline grpc::ServerUnaryReactor* NotServed(grpc::CallbackServerContext* context) {
@@ -56,5 +74,12 @@ class FailedWriteStream : public grpc::ServerWriteReactor<Message> {
   explicit FailedWriteStream(const absl::Status& status) { this->Finish(ToGrpc(status)); }
   void OnDone() override { delete this; }
 };
+
+// The same for a handler that answers with a stream.
+template <typename Message>
+grpc::ServerWriteReactor<Message>* RefuseStream(grpc::CallbackServerContext* context) {
+  const absl::Status& admission = CallOf(context).admission;
+  return admission.ok() ? nullptr : new FailedWriteStream<Message>(admission);
+}
 
 }  // namespace adamant

@@ -2,11 +2,10 @@
 #pragma once
 
 #include <grpcpp/server_context.h>
+#include <grpcpp/support/byte_buffer.h>
 #include <grpcpp/support/server_callback.h>
 
-#include <memory>
 #include <set>
-#include <string>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
@@ -17,20 +16,24 @@ namespace adamant {
 
 class WatchStream;
 
-// The open watches, so that a drain can say goodbye to them. Must outlive its streams. Thread-safe.
+// The open watches, so that they can be counted and a drain can say goodbye to them. Must outlive
+// its streams. Thread-safe.
 class WatchStreams {
  public:
   explicit WatchStreams(ServiceParts& parts) : parts_(parts) {}
 
-  // Starts one; it deletes itself when the call is over.
-  grpc::ServerWriteReactor<v1::JobEvent>* Open(grpc::CallbackServerContext* context,
-                                               const v1::WatchJobRequest& request);
+  // Starts one; it deletes itself when the call is over. Ends at once with RESOURCE_EXHAUSTED /
+  // QUOTA_WATCHERS when there are too many. Messages are serialised v1::JobEvents, which watchers
+  // of one job share.
+  grpc::ServerWriteReactor<grpc::ByteBuffer>* Open(grpc::CallbackServerContext* context,
+                                                   const v1::WatchJobRequest& request);
 
   // Sends GOING_AWAY to every watcher, then ends the streams with UNAVAILABLE / DRAINING.
   void GoAway();
 
  private:
   friend class WatchStream;
+  absl::Status Admit() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Remove(WatchStream* stream);
 
   ServiceParts& parts_;

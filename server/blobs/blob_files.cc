@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdio>
 
 #include "absl/strings/str_cat.h"
 #include "common/error_reason.h"
@@ -31,6 +32,27 @@ absl::Status DiskStatus(int error, absl::string_view what) {
   return ErrnoStatus(error, what);
 }
 
+ssize_t WriteVectors(absl::string_view step, int fd, iovec* vectors, int count, int64_t offset) {
+  while (true) {
+    const int simulated = FailpointErrno(step);
+    if (simulated == EINTR) continue;
+    if (simulated > 0) {
+      errno = simulated;
+      return -1;
+    }
+    if (simulated == kShortWrite) {
+      vectors[0].iov_len = (vectors[0].iov_len + 1) / 2;
+      count = 1;
+    }
+    const ssize_t written = pwritev(fd, vectors, count, offset);
+    if (written >= 0 || errno != EINTR) return written;
+  }
+}
+
+int SyncDescriptor(absl::string_view step, int fd) {
+  return Interruptible(step, [fd] { return fsync(fd); });
+}
+
 Descriptor OpenBeneath(const Descriptor& folder, const std::string& name, int flags) {
   open_how how{};
   how.flags = static_cast<uint64_t>(flags | O_CLOEXEC);
@@ -44,8 +66,10 @@ Descriptor OpenBeneath(const Descriptor& folder, const std::string& name, int fl
 
 absl::StatusOr<Descriptor> MakeFolder(const Descriptor& parent, const std::string& name) {
   if (mkdirat(parent.get(), name.c_str(), 0700) == 0) {
-    if (fsync(parent.get()) != 0)
-      return DiskStatus(errno, "cannot sync a folder of the blob store");
+    if (SyncDescriptor("", parent.get()) != 0) {
+      const absl::Status status = DiskStatus(errno, "cannot sync a folder of the blob store");
+      return absl::IsResourceExhausted(status) ? status : absl::DataLossError(status.message());
+    }
   } else if (errno != EEXIST) {
     return DiskStatus(errno, "cannot create a folder of the blob store");
   }
@@ -63,6 +87,28 @@ absl::Status ForEachName(const Descriptor& folder,
   }
   closedir(entries);
   return absl::OkStatus();
+}
+
+int RenameNew(absl::string_view step, int from_folder, const char* from, int to_folder,
+              const char* to) {
+  return Interruptible(step, [=] {
+    int failed = renameat2(from_folder, from, to_folder, to, RENAME_NOREPLACE);
+    if (failed != 0 && (errno == EINVAL || errno == ENOSYS)) {  // file systems without the flag
+      failed = linkat(from_folder, from, to_folder, to, 0);
+      if (failed == 0) unlinkat(from_folder, from, 0);
+    }
+    return failed;
+  });
+}
+
+absl::Status RemoveNames(
+    const Descriptor& folder,
+    const std::function<bool(const std::string& name, const struct stat& info)>& unwanted) {
+  return ForEachName(folder, [&](const std::string& name) {
+    struct stat info{};
+    if (fstatat(folder.get(), name.c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0) return;
+    if (unwanted(name, info)) unlinkat(folder.get(), name.c_str(), 0);
+  });
 }
 
 absl::StatusOr<int64_t> HashFile(int fd, int64_t size, Sha256& hash,
@@ -84,7 +130,7 @@ absl::StatusOr<int64_t> HashFile(int fd, int64_t size, Sha256& hash,
 }
 
 absl::StatusOr<int64_t> FileSize(int fd) {
-  struct stat info {};
+  struct stat info{};
   if (fstat(fd, &info) != 0) return ErrnoStatus(errno, "cannot read the size of a file");
   return static_cast<int64_t>(info.st_size);
 }

@@ -24,19 +24,12 @@ google::rpc::Status ToRpcStatus(const absl::Status& status) {
   return proto;
 }
 
-absl::Duration RunTimeSoFar(const v1::Job& job) {
-  absl::Duration total;
-  for (const v1::Attempt& attempt : job.attempts()) {
-    if (attempt.has_end_time())
-      total += FromProto(attempt.end_time()) - FromProto(attempt.start_time());
-  }
-  return total;
-}
-
 }  // namespace
 
 v1::AttemptOutcome OutcomeOfStop(StopReason reason) {
   switch (reason) {
+    case StopReason::kPause:
+      return v1::ATTEMPT_PAUSED;
     case StopReason::kCancel:
       return v1::ATTEMPT_CANCELLED;
     case StopReason::kTimeout:
@@ -48,6 +41,8 @@ v1::AttemptOutcome OutcomeOfStop(StopReason reason) {
 
 const char* MessageOfStop(StopReason reason) {
   switch (reason) {
+    case StopReason::kPause:
+      return "paused on request";
     case StopReason::kCancel:
       return "cancelled on request";
     case StopReason::kTimeout:
@@ -194,8 +189,8 @@ void Attempt::HandleStop(absl::Time now) {
   if (told_ != stop.reason) {
     told_ = stop.reason;
     worker::v1::Frame frame;
-    if (stop.reason == StopReason::kDrain) {
-      frame.mutable_drain();
+    if (stop.reason == StopReason::kDrain || stop.reason == StopReason::kPause) {
+      frame.mutable_drain()->set_pause(stop.reason == StopReason::kPause);
     } else {
       frame.mutable_cancel()->set_grace_seconds(absl::ToDoubleSeconds(stop.kill_at - now));
     }
@@ -240,8 +235,8 @@ void Attempt::EndStopped(StopReason reason) {
 
 void Attempt::WriteLog(absl::string_view bytes) {
   if (log_ == nullptr) return;
-  log_->Append(bytes);
-  services_.hub.SetLogBytes(uid_, earlier_log_bytes_ + log_->size());
+  const int64_t offset = earlier_log_bytes_ + log_->size();
+  services_.hub.AddLog(uid_, attempt_, offset, log_->Append(bytes));
 }
 
 void Attempt::Kill(v1::AttemptOutcome outcome, absl::string_view message) {

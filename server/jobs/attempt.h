@@ -34,6 +34,7 @@ struct JobServices {
 
 enum class StopReason {
   kNone,
+  kPause,    // asked by PauseJob: write a checkpoint
   kCancel,   // asked by CancelJob
   kTimeout,  // max_run_time is over
   kDrain,    // the server goes down: write a checkpoint

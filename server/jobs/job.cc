@@ -172,6 +172,7 @@ absl::Status MoveJob(JobDraft& draft, v1::JobState to, v1::StateReason reason,
   *job.mutable_update_time() = time;
   // A recovered job keeps its place in the queue.
   if (from == v1::PAUSED && to == v1::QUEUED) *job.mutable_queue_time() = time;
+  if (to != v1::QUEUED || from == v1::PAUSED) job.clear_retry_time();
   if (to == v1::STARTING && !job.has_start_time()) *job.mutable_start_time() = time;
   if (IsTerminal(to)) {
     *job.mutable_end_time() = time;
@@ -201,6 +202,42 @@ absl::Status CancelJob(JobDraft& draft, absl::Time now) {
   }
   const v1::JobState to = HasWorker(draft.job.state()) ? v1::CANCELLING : v1::CANCELLED;
   return MoveJob(draft, to, v1::USER_REQUEST, "cancelled on request", now);
+}
+
+absl::Status PauseJob(JobDraft& draft, absl::Time now) {
+  switch (draft.job.state()) {
+    case v1::PAUSING:
+    case v1::PAUSED:
+      return absl::OkStatus();
+    case v1::QUEUED:
+    case v1::RECOVERING:
+      return MoveJob(draft, v1::PAUSED, v1::USER_REQUEST, "paused on request", now);
+    case v1::STARTING:
+    case v1::RUNNING:
+      return MoveJob(draft, v1::PAUSING, v1::USER_REQUEST, "a pause was requested", now);
+    default:
+      return WrongState(draft.job, "be paused");
+  }
+}
+
+absl::Status ResumeJob(JobDraft& draft, absl::Time now) {
+  switch (draft.job.state()) {
+    case v1::QUEUED:
+    case v1::STARTING:
+    case v1::RUNNING:
+    case v1::RECOVERING:
+      return absl::OkStatus();
+    case v1::PAUSED:
+      return MoveJob(draft, v1::QUEUED, v1::USER_REQUEST, "resumed on request", now);
+    default:
+      return WrongState(draft.job, "be resumed");
+  }
+}
+
+absl::Status CheckEtag(const v1::Job& job, absl::string_view etag) {
+  if (etag.empty() || etag == job.etag()) return absl::OkStatus();
+  return WithReason(absl::AbortedError("the job changed; read it again"), "ETAG_MISMATCH",
+                    {{"etag", job.etag()}});
 }
 
 v1::JobEvent& AddEvent(JobDraft& draft, v1::EventType type, absl::Time now) {

@@ -49,6 +49,14 @@ absl::Status MoveJob(JobDraft& draft, v1::JobState to, v1::StateReason reason,
 // What CancelJob does in each state: cancels a waiting job, asks a running one to stop, leaves a
 // cancelled or cancelling one alone. FAILED_PRECONDITION / WRONG_STATE for SUCCEEDED and FAILED.
 absl::Status CancelJob(JobDraft& draft, absl::Time now);
+// What PauseJob does: a QUEUED job becomes PAUSED, one with a worker PAUSING; PAUSING and PAUSED
+// stay. WRONG_STATE for CANCELLING and terminal jobs.
+absl::Status PauseJob(JobDraft& draft, absl::Time now);
+// What ResumeJob does: PAUSED becomes QUEUED; QUEUED, STARTING, RUNNING and RECOVERING stay.
+// WRONG_STATE for PAUSING, CANCELLING and terminal jobs.
+absl::Status ResumeJob(JobDraft& draft, absl::Time now);
+// ABORTED / ETAG_MISMATCH when `etag` is neither empty nor the job's.
+absl::Status CheckEtag(const v1::Job& job, absl::string_view etag);
 
 // Appends an event stamped with the time, attempt and fence of the job.
 v1::JobEvent& AddEvent(JobDraft& draft, v1::EventType type, absl::Time now);

@@ -71,6 +71,44 @@ Verdict JudgeLoss(const v1::Job& job, const AttemptEnd& end, absl::Duration retr
   return verdict;
 }
 
+bool HasAutoBatch(const v1::JobSpec& spec) {
+  if (spec.has_train()) return spec.train().batch_size() == 0;
+  if (spec.has_attack()) return spec.attack().batch_size() == 0;
+  return spec.explain().max_batch() == 0;
+}
+
+// A smaller micro-batch helps once, and only when the user did not fix the batch.
+Verdict JudgeMemory(const v1::Job& job) {
+  const bool smaller = HasAutoBatch(job.spec()) && LastAttempt(job).micro_batch_divisor() <= 1;
+  if (smaller && MayRetry(job, v1::OUT_OF_MEMORY)) return {v1::QUEUED, v1::OUT_OF_MEMORY, true};
+  return {v1::FAILED, v1::OUT_OF_MEMORY, true};
+}
+
+Verdict JudgeEnd(const v1::Job& job, const AttemptEnd& end, absl::Duration retry_base) {
+  switch (end.outcome) {
+    case v1::ATTEMPT_PAUSED:
+      return {v1::PAUSED, v1::USER_REQUEST};
+    case v1::ATTEMPT_DRAINED:
+      return {v1::QUEUED, v1::DRAIN};
+    case v1::ATTEMPT_SERVER_RESTART:
+      return {v1::QUEUED, v1::SERVER_RESTART};
+    case v1::ATTEMPT_FENCED:
+      return {v1::QUEUED, v1::WORKER_LOST};
+    case v1::ATTEMPT_DEVICE_FAULT:
+    case v1::ATTEMPT_WORKER_LOST:
+      return JudgeLoss(job, end, retry_base);
+    case v1::ATTEMPT_OUT_OF_MEMORY:
+      return JudgeMemory(job);
+    default:
+      return {v1::FAILED, ReasonOfError(end)};
+  }
+}
+
+// Times of attempts are for display; a step of the wall clock must not make one negative.
+absl::Duration NotNegative(absl::Duration duration) {
+  return std::max(duration, absl::ZeroDuration());
+}
+
 AttemptEnd MakeEnd(v1::AttemptOutcome outcome, absl::StatusCode code, std::string message) {
   AttemptEnd end;
   end.outcome = outcome;
@@ -85,22 +123,39 @@ AttemptEnd MakeEnd(v1::AttemptOutcome outcome, absl::StatusCode code, std::strin
 Verdict Judge(const v1::Job& job, const AttemptEnd& end, absl::Duration retry_base) {
   if (end.outcome == v1::ATTEMPT_SUCCEEDED) return {v1::SUCCEEDED, v1::STATE_REASON_UNSPECIFIED};
   if (job.state() == v1::CANCELLING) return {v1::CANCELLED, v1::USER_REQUEST};
-  const v1::JobState waiting = job.state() == v1::PAUSING ? v1::PAUSED : v1::QUEUED;
-  switch (end.outcome) {
-    case v1::ATTEMPT_PAUSED:
-      return {v1::PAUSED, v1::USER_REQUEST};
-    case v1::ATTEMPT_DRAINED:
-      return {waiting, v1::DRAIN};
-    case v1::ATTEMPT_SERVER_RESTART:
-      return {waiting, v1::SERVER_RESTART};
-    case v1::ATTEMPT_DEVICE_FAULT:
-    case v1::ATTEMPT_WORKER_LOST:
-      return JudgeLoss(job, end, retry_base);
-    case v1::ATTEMPT_OUT_OF_MEMORY:
-      return {v1::FAILED, v1::OUT_OF_MEMORY, true};
-    default:
-      return {v1::FAILED, ReasonOfError(end)};
+  Verdict verdict = JudgeEnd(job, end, retry_base);
+  if (verdict.state == v1::QUEUED && job.state() == v1::PAUSING)
+    verdict = {v1::PAUSED, v1::USER_REQUEST, verdict.charged};
+  return verdict;
+}
+
+void StateMemoryNeeded(AttemptEnd& end) {
+  if (end.outcome != v1::ATTEMPT_OUT_OF_MEMORY) return;
+  const bool device = end.peak_device_bytes > 0;
+  const int64_t peak = device ? end.peak_device_bytes : end.peak_host_bytes;
+  absl::StrAppend(&end.message, "; it needed more than ", peak, " bytes of ",
+                  device ? "device" : "host", " memory");
+  end.error.set_message(end.message);
+}
+
+int NextMicroBatchDivisor(const v1::Job& job) {
+  const auto& attempts = job.attempts();
+  return HasAutoBatch(job.spec()) &&
+                 std::any_of(attempts.begin(), attempts.end(),
+                             [](const v1::Attempt& attempt) {
+                               return attempt.outcome() == v1::ATTEMPT_OUT_OF_MEMORY;
+                             })
+             ? 2
+             : 1;
+}
+
+absl::Duration RunTimeSoFar(const v1::Job& job) {
+  absl::Duration total;
+  for (const v1::Attempt& attempt : job.attempts()) {
+    if (attempt.has_end_time())
+      total += NotNegative(FromProto(attempt.end_time()) - FromProto(attempt.start_time()));
   }
+  return total;
 }
 
 AttemptEnd EndOfSilentWorker(int wait_status) {
@@ -163,7 +218,7 @@ absl::Status EndAttempt(JobDraft& draft, const AttemptEnd& end, const Verdict& v
                         absl::Time now) {
   v1::Job& job = draft.job;
   v1::Attempt& attempt = LastAttempt(job);
-  *attempt.mutable_end_time() = ToProto(now);
+  *attempt.mutable_end_time() = ToProto(std::max(now, FromProto(attempt.start_time())));
   attempt.set_outcome(end.outcome);
   attempt.set_charged(verdict.charged);
   attempt.set_peak_host_bytes(end.peak_host_bytes);
@@ -176,7 +231,10 @@ absl::Status EndAttempt(JobDraft& draft, const AttemptEnd& end, const Verdict& v
 
   const bool directly = CanMove(job.state(), verdict.state);
   if (!directly) RETURN_IF_ERROR(MoveJob(draft, v1::RECOVERING, verdict.reason, end.message, now));
-  return MoveJob(draft, verdict.state, verdict.reason, end.message, now);
+  RETURN_IF_ERROR(MoveJob(draft, verdict.state, verdict.reason, end.message, now));
+  if (verdict.delay > absl::ZeroDuration())
+    *job.mutable_retry_time() = ToProto(now + verdict.delay);
+  return absl::OkStatus();
 }
 
 absl::Status RecoverJob(JobDraft& draft, absl::Time now) {
@@ -184,6 +242,20 @@ absl::Status RecoverJob(JobDraft& draft, absl::Time now) {
     return MoveJob(draft, v1::QUEUED, v1::SERVER_RESTART, "the server was restarted", now);
   const AttemptEnd end = MakeEnd(v1::ATTEMPT_SERVER_RESTART, absl::StatusCode::kUnavailable,
                                  "the server was restarted");
+  const google::protobuf::Timestamp last_sign = draft.job.update_time();
+  RETURN_IF_ERROR(EndAttempt(draft, end, Judge(draft.job, end, absl::ZeroDuration()), now));
+  // The time without a server is no running time.
+  v1::Attempt& attempt = LastAttempt(draft.job);
+  *attempt.mutable_end_time() =
+      ToProto(std::max(FromProto(last_sign), FromProto(attempt.start_time())));
+  return absl::OkStatus();
+}
+
+absl::Status TakeOverJob(JobDraft& draft, int64_t fence, absl::Time now) {
+  if (!HasWorker(draft.job.state()) || LastAttempt(draft.job).fence() != fence)
+    return absl::OkStatus();
+  const AttemptEnd end = MakeEnd(v1::ATTEMPT_FENCED, absl::StatusCode::kUnavailable,
+                                 "the attempt lost its lease; the job is queued again");
   return EndAttempt(draft, end, Judge(draft.job, end, absl::ZeroDuration()), now);
 }
 

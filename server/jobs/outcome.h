@@ -34,6 +34,13 @@ struct Verdict {
 // `job` is in the attempt that ended with `end`; `retry_base` is the delay after one lost worker.
 Verdict Judge(const v1::Job& job, const AttemptEnd& end, absl::Duration retry_base);
 
+// Adds to the message of an attempt that ran out of memory how much it needed.
+void StateMemoryNeeded(AttemptEnd& end);
+// What the next attempt divides an AUTO batch by: 2 after one ran out of memory, else 1.
+int NextMicroBatchDivisor(const v1::Job& job);
+// Of all ended attempts together; what max_run_time limits.
+absl::Duration RunTimeSoFar(const v1::Job& job);
+
 // The outcome of a worker that left without a Result frame; `wait_status` as of waitpid.
 AttemptEnd EndOfSilentWorker(int wait_status);
 
@@ -52,5 +59,8 @@ absl::Status EndAttempt(JobDraft& draft, const AttemptEnd& end, const Verdict& v
 // The end of an attempt whose server died: CANCELLED if that was asked, PAUSED likewise, else
 // QUEUED, uncharged.
 absl::Status RecoverJob(JobDraft& draft, absl::Time now);
+
+// The same for the attempt with this fence, whose lease is over; any other is left alone.
+absl::Status TakeOverJob(JobDraft& draft, int64_t fence, absl::Time now);
 
 }  // namespace adamant

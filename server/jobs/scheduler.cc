@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <deque>
+#include <filesystem>
 #include <map>
 #include <set>
 #include <thread>
@@ -26,6 +27,14 @@ absl::Status Draining() {
                     "DRAINING");
 }
 
+// The uid is one the store gave us: no path can hide in it.
+void RemoveJobLog(const std::string& log_folder, const std::string& uid) {
+  std::error_code ignored;
+  std::filesystem::remove_all(absl::StrCat(log_folder, "/", uid), ignored);
+}
+
+constexpr absl::string_view kHeldSlot = "-";  // instead of a uid
+
 std::string UidOf(const v1::Job& job) { return job.name().substr(job.name().find('/') + 1); }
 
 }  // namespace
@@ -39,13 +48,24 @@ class Scheduler::Impl final : public StoreObserver {
 
   absl::Status Start();
   absl::Status Admit() const;
-  void Cancel(std::string tenant, std::string uid, std::string etag, Reply<v1::Job> reply);
+  using Verb = absl::Status (*)(JobDraft& draft, absl::Time now);
+  void Change(std::string tenant, std::string uid, std::string etag, Verb verb,
+              Reply<v1::Job> reply);
+  bool draining() const {
+    absl::MutexLock lock(&mutex_);
+    return draining_;
+  }
   void Decorate(v1::Job& job) const;
   SchedulerStatus status() const;
+  std::optional<int> TryHoldSlot(std::function<void(int)> wanted);
+  void ReleaseSlot(int slot);
   void StopAdmission();
+  void Requeue(absl::Duration grace);
+  void ResumeAdmission();
   void Drain(absl::Duration grace);
 
   void OnJob(const v1::Job& job, const std::vector<v1::JobEvent>& new_events) override;
+  void OnJobGone(const v1::Job& job) override;
   void OnModel(const std::string& tenant, const v1::Model& model) override;
   void OnDataset(const std::string& tenant, const v1::Dataset& dataset) override;
 
@@ -75,6 +95,9 @@ class Scheduler::Impl final : public StoreObserver {
   void QueueValidation(const std::string& tenant, const std::string& name)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void StopAttempts(StopReason reason, absl::Duration grace) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void RecallHeldSlots() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    for (const auto& [slot, wanted] : held_) wanted(slot);
+  }
   bool Idle() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     return attempts_.empty() && validations_.empty();
   }
@@ -82,10 +105,12 @@ class Scheduler::Impl final : public StoreObserver {
   JobServices services_;
   mutable absl::Mutex mutex_;
   JobQueue queue_ ABSL_GUARDED_BY(mutex_);
-  std::vector<std::string> busy_ ABSL_GUARDED_BY(mutex_);  // uid per slot, "" = free
+  std::vector<std::string> busy_ ABSL_GUARDED_BY(mutex_);                 // uid per slot, "" = free
+  std::map<int, std::function<void(int)>> held_ ABSL_GUARDED_BY(mutex_);  // what wants them back
   std::map<std::string, Running<Attempt>> attempts_ ABSL_GUARDED_BY(mutex_);  // by uid
   std::deque<Resource> to_validate_ ABSL_GUARDED_BY(mutex_);
   std::map<Resource, Running<Validation>> validations_ ABSL_GUARDED_BY(mutex_);
+  std::vector<std::string> gone_ ABSL_GUARDED_BY(mutex_);  // deleted jobs; their logs follow
   bool dirty_ ABSL_GUARDED_BY(mutex_) = true;
   bool draining_ ABSL_GUARDED_BY(mutex_) = false;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
@@ -148,11 +173,17 @@ void Scheduler::Impl::OnJob(const v1::Job& job, const std::vector<v1::JobEvent>&
   const std::string uid = UidOf(job);
   absl::MutexLock lock(&mutex_);
   queue_.Update(uid, job);
-  if (job.state() == v1::CANCELLING) {
-    const auto found = attempts_.find(uid);
-    if (found != attempts_.end())
-      found->second.work->Stop(StopReason::kCancel, services_.options.cancel_grace);
-  }
+  const auto found = attempts_.find(uid);
+  if (found != attempts_.end() && job.state() == v1::CANCELLING)
+    found->second.work->Stop(StopReason::kCancel, services_.options.cancel_grace);
+  if (found != attempts_.end() && job.state() == v1::PAUSING)
+    found->second.work->Stop(StopReason::kPause, services_.options.pause_grace);
+  dirty_ = true;
+}
+
+void Scheduler::Impl::OnJobGone(const v1::Job& job) {
+  absl::MutexLock lock(&mutex_);
+  gone_.push_back(UidOf(job));
   dirty_ = true;
 }
 
@@ -183,16 +214,19 @@ void Scheduler::Impl::Loop() {
   absl::Time wake_at = absl::InfinitePast();
   while (true) {
     std::vector<std::thread> ended;
+    std::vector<std::string> gone;
     bool over;
     {
       absl::MutexLock lock(&mutex_);
       mutex_.AwaitWithDeadline(absl::Condition(this, &Impl::Dirty), wake_at);
       dirty_ = false;
       ended = CollectDone();
+      gone.swap(gone_);
       over = stopping_ && Idle();
       wake_at = draining_ ? absl::InfiniteFuture() : Dispatch(absl::Now());
     }
     for (std::thread& thread : ended) thread.join();
+    for (const std::string& uid : gone) RemoveJobLog(services_.options.log_folder, uid);
     if (over) return;
   }
 }
@@ -242,7 +276,11 @@ absl::Time Scheduler::Impl::Dispatch(absl::Time now) {
     if (job.not_before > now) wake_at = std::min(wake_at, job.not_before);
     if (inputs.kind == Readiness::kWaiting || job.not_before > now) continue;
     const auto slot = std::find(busy_.begin(), busy_.end(), "");
-    if (slot != busy_.end()) StartAttempt(uid, static_cast<int>(slot - busy_.begin()));
+    if (slot != busy_.end()) {
+      StartAttempt(uid, static_cast<int>(slot - busy_.begin()));
+    } else {
+      RecallHeldSlots();
+    }
   }
   return wake_at;
 }
@@ -299,18 +337,15 @@ absl::Status Scheduler::Impl::Admit() const {
       "QUEUE_FULL");
 }
 
-void Scheduler::Impl::Cancel(std::string tenant, std::string uid, std::string etag,
+void Scheduler::Impl::Change(std::string tenant, std::string uid, std::string etag, Verb verb,
                              Reply<v1::Job> reply) {
   JobChange change{std::move(uid),
                    std::move(tenant),
                    std::nullopt,
                    {},
-                   [etag = std::move(etag)](JobDraft& draft) {
-                     if (!etag.empty() && etag != draft.job.etag()) {
-                       return WithReason(absl::AbortedError("the job changed; read it again"),
-                                         "ETAG_MISMATCH", {{"etag", draft.job.etag()}});
-                     }
-                     return CancelJob(draft, absl::Now());
+                   [etag = std::move(etag), verb](JobDraft& draft) {
+                     RETURN_IF_ERROR(CheckEtag(draft.job, etag));
+                     return verb(draft, absl::Now());
                    }};
   store().ChangeJob(std::move(change), std::move(reply));
 }
@@ -329,7 +364,7 @@ SchedulerStatus Scheduler::Impl::status() const {
     v1::SlotStatus& slot = status.slots.emplace_back();
     slot.set_slot(static_cast<int>(i));
     slot.set_device(services_.pool.slots()[i].device);
-    if (!busy_[i].empty()) slot.set_job(JobName(busy_[i]));
+    if (!busy_[i].empty() && busy_[i] != kHeldSlot) slot.set_job(JobName(busy_[i]));
   }
   status.queued_jobs = queue_.CountState([](v1::JobState state) { return state == v1::QUEUED; });
   status.running_jobs = queue_.CountState(&HasWorker);
@@ -337,9 +372,41 @@ SchedulerStatus Scheduler::Impl::status() const {
   return status;
 }
 
+std::optional<int> Scheduler::Impl::TryHoldSlot(std::function<void(int)> wanted) {
+  absl::MutexLock lock(&mutex_);
+  const auto free = std::find(busy_.begin(), busy_.end(), "");
+  if (draining_ || free == busy_.end()) return std::nullopt;
+  *free = std::string(kHeldSlot);
+  const int slot = static_cast<int>(free - busy_.begin());
+  held_[slot] = std::move(wanted);
+  return slot;
+}
+
+void Scheduler::Impl::ReleaseSlot(int slot) {
+  absl::MutexLock lock(&mutex_);
+  held_.erase(slot);
+  busy_[static_cast<size_t>(slot)].clear();
+  dirty_ = true;
+}
+
 void Scheduler::Impl::StopAdmission() {
   absl::MutexLock lock(&mutex_);
   draining_ = true;
+  RecallHeldSlots();
+  dirty_ = true;
+}
+
+// Attempts that wait for their claim are stopped as soon as they have it.
+void Scheduler::Impl::Requeue(absl::Duration grace) {
+  absl::MutexLock lock(&mutex_);
+  draining_ = true;
+  for (auto& [uid, running] : attempts_) running.work->Stop(StopReason::kDrain, grace);
+  dirty_ = true;
+}
+
+void Scheduler::Impl::ResumeAdmission() {
+  absl::MutexLock lock(&mutex_);
+  draining_ = false;
   dirty_ = true;
 }
 
@@ -370,7 +437,7 @@ void Scheduler::Submit(NewJob job, Reply<SubmittedJob> reply) {
 
 void Scheduler::Cancel(std::string tenant, std::string uid, std::string etag,
                        Reply<v1::Job> reply) {
-  impl_->Cancel(std::move(tenant), std::move(uid), std::move(etag), std::move(reply));
+  impl_->Change(std::move(tenant), std::move(uid), std::move(etag), &CancelJob, std::move(reply));
 }
 
 void Scheduler::RegisterModel(std::string tenant, v1::Model model,
@@ -392,19 +459,25 @@ void Scheduler::RegisterDataset(std::string tenant, v1::Dataset dataset,
 
 void Scheduler::Decorate(v1::Job& job) const { impl_->Decorate(job); }
 SchedulerStatus Scheduler::status() const { return impl_->status(); }
-void Scheduler::StopAdmission() { impl_->StopAdmission(); }
-void Scheduler::Pause(std::string, std::string, std::string, Reply<v1::Job> reply) {
-  reply(absl::UnimplementedError("pause"));
+std::optional<int> Scheduler::TryHoldSlot(std::function<void(int)> wanted) {
+  return impl_->TryHoldSlot(std::move(wanted));
 }
-void Scheduler::Resume(std::string, std::string, std::string, Reply<v1::Job> reply) {
-  reply(absl::UnimplementedError("resume"));
+void Scheduler::ReleaseSlot(int slot) { impl_->ReleaseSlot(slot); }
+void Scheduler::StopAdmission() { impl_->StopAdmission(); }
+void Scheduler::Pause(std::string tenant, std::string uid, std::string etag, Reply<v1::Job> reply) {
+  impl_->Change(std::move(tenant), std::move(uid), std::move(etag), &PauseJob, std::move(reply));
+}
+void Scheduler::Resume(std::string tenant, std::string uid, std::string etag,
+                       Reply<v1::Job> reply) {
+  if (impl_->draining()) return reply(Draining());
+  impl_->Change(std::move(tenant), std::move(uid), std::move(etag), &ResumeJob, std::move(reply));
 }
 void Scheduler::Delete(std::string tenant, std::string uid, std::string etag, Reply<Done> reply) {
   impl_->store().DeleteJob(std::move(tenant), std::move(uid), std::move(etag), absl::Now(),
                            std::move(reply));
 }
-void Scheduler::Requeue(absl::Duration) {}
-void Scheduler::ResumeAdmission() {}
+void Scheduler::Requeue(absl::Duration grace) { impl_->Requeue(grace); }
+void Scheduler::ResumeAdmission() { impl_->ResumeAdmission(); }
 void Scheduler::Drain(absl::Duration grace) { impl_->Drain(grace); }
 
 }  // namespace adamant

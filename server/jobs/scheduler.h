@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -23,6 +24,7 @@ struct SchedulerOptions {
   std::string log_folder;                           // job logs; see job_log.h
   std::string scratch_folder;                       // unnamed output files of workers
   absl::Duration cancel_grace = absl::Seconds(10);  // Cancel frame, then SIGTERM
+  absl::Duration pause_grace = absl::Seconds(15);   // Drain frame, then SIGTERM
   absl::Duration kill_grace = absl::Seconds(2);     // SIGTERM, then SIGKILL
   absl::Duration retry_base = absl::Seconds(1);     // doubles per lost worker, cap 60 s
   absl::Duration validation_limit = absl::Seconds(60);
@@ -61,8 +63,8 @@ class Scheduler {
   // Idempotent. FAILED_PRECONDITION / WRONG_STATE for a job that succeeded or failed. A non-empty
   // `etag` must be the job's: ABORTED / ETAG_MISMATCH.
   void Cancel(std::string tenant, std::string uid, std::string etag, Reply<v1::Job> reply);
-  // Idempotent. QUEUED becomes PAUSED; a running job is asked to checkpoint and stop. WRONG_STATE for
-  // a terminal or cancelling job; ETAG_MISMATCH.
+  // Idempotent. QUEUED becomes PAUSED; a running job is asked to checkpoint and stop. WRONG_STATE
+  // for a terminal or cancelling job; ETAG_MISMATCH.
   void Pause(std::string tenant, std::string uid, std::string etag, Reply<v1::Job> reply);
   // Idempotent. PAUSED becomes QUEUED. WRONG_STATE for PAUSING, CANCELLING and terminal jobs;
   // ETAG_MISMATCH; UNAVAILABLE / DRAINING.
@@ -78,6 +80,13 @@ class Scheduler {
   // Fills what is not stored: queue (position, blocking reason), progress, log_bytes.
   void Decorate(v1::Job& job) const;
   SchedulerStatus status() const;
+
+  // Takes a free slot out of the scheduler's hands, for interactive work; nullopt when none is free
+  // or nothing new starts. `wanted`, which must not block and must not call the scheduler, is
+  // called with the slot whenever a queued job could use it or the server drains: give it back
+  // soon.
+  std::optional<int> TryHoldSlot(std::function<void(int slot)> wanted);
+  void ReleaseSlot(int slot);
 
   // Drain, first step: no submit, no registration, no new attempt.
   void StopAdmission();

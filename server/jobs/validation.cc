@@ -15,6 +15,9 @@ namespace adamant {
 namespace {
 
 constexpr int64_t kMaxLayers = 10000;
+constexpr int64_t kMaxParameters = int64_t{1} << 40;
+constexpr int64_t kMaxActivationBytes = int64_t{1} << 44;  // a sample
+constexpr int64_t kMaxFlops = int64_t{1} << 56;            // a sample
 constexpr int kStartTries = 3;
 
 absl::Status OutOfMemory(int64_t limit) {
@@ -38,6 +41,8 @@ void Accept(const v1::Model& found, v1::Model& model) {
   model.set_normalisation(found.normalisation());
   *model.mutable_layers() = found.layers();
   model.set_parameter_count(found.parameter_count());
+  model.set_activation_bytes(found.activation_bytes());
+  model.set_forward_flops(found.forward_flops());
   model.set_state(v1::READY);
   model.set_state_message(found.state_message());
 }
@@ -56,12 +61,18 @@ void Accept(const v1::Dataset& found, v1::Dataset& dataset) {
   dataset.set_state_message(found.state_message());
 }
 
+bool Within(int64_t value, int64_t most) { return value >= 0 && value <= most; }
+
 absl::Status CheckFound(const v1::Model& model) {
   const v1::ImageShape& shape = model.input_shape();
-  if (model.num_classes() > 0 && shape.channels() > 0 && shape.height() > 0 && shape.width() > 0 &&
-      model.layers_size() <= kMaxLayers && model.parameter_count() >= 0)
-    return absl::OkStatus();
-  return absl::InvalidArgumentError("the model has no usable input shape or class count");
+  if (model.num_classes() <= 0 || shape.channels() <= 0 || shape.height() <= 0 ||
+      shape.width() <= 0 || model.layers_size() > kMaxLayers)
+    return absl::InvalidArgumentError("the model has no usable input shape or class count");
+  if (!Within(model.parameter_count(), kMaxParameters) ||
+      !Within(model.activation_bytes(), kMaxActivationBytes) ||
+      !Within(model.forward_flops(), kMaxFlops))
+    return absl::InvalidArgumentError("the model is larger than any device could hold");
+  return absl::OkStatus();
 }
 
 absl::Status CheckFound(const v1::Dataset& dataset) {

@@ -171,6 +171,12 @@ class JobStore {
   // Jobs stored, of all tenants.
   virtual void CountJobs(Reply<int64_t> reply) = 0;
   virtual void ReadEvents(EventQuery query, Reply<EventPage> reply) = 0;
+  // The name of the job that a submit with this request_id made. NOT_FOUND for an unknown one and
+  // for that of a deleted job.
+  virtual void FindRequest(std::string /*tenant*/, std::string /*request_id*/,
+                           Reply<std::string> reply) {
+    reply(absl::UnimplementedError("this store cannot look up a request_id"));
+  }
   // Newest SUCCEEDED and reproducible job of the tenant with this spec_digest. NOT_FOUND.
   virtual void FindResult(std::string tenant, std::string spec_digest, Reply<v1::Job> reply) = 0;
 
@@ -210,6 +216,12 @@ class JobStore {
   // and returns them: nobody has them any more.
   virtual void DropBlobs(std::vector<v1::BlobRef> blobs, GarbageQuery query,
                          Reply<std::vector<v1::BlobRef>> reply) = 0;
+
+  // The blobs of these digests that some tenant has. UNIMPLEMENTED when the store cannot tell.
+  virtual void FindOwned(std::vector<std::string> /*digests*/,
+                         Reply<std::vector<v1::BlobRef>> reply) {
+    reply(absl::UnimplementedError("this store does not list blobs"));
+  }
 
   // Writes a copy of the store to `path`, which must not exist, while it stays in use. Slow:
   // minutes for a large store, in steps between commits.

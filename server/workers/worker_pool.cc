@@ -22,6 +22,30 @@ std::string DescribeExit(std::optional<int> wait_status) {
   return absl::StrCat("exit code ", WEXITSTATUS(*wait_status));
 }
 
+// Waits for the verdict of a worker that was asked to probe its device.
+absl::Status AwaitProbe(WorkerProcess& process, absl::Time deadline) {
+  while (true) {
+    const WorkerNews news = process.Next(deadline);
+    switch (news.kind) {
+      case WorkerNews::kFrame:
+        process.Acknowledge(news.received.frame.number());
+        if (!news.received.frame.has_result()) break;
+        if (news.received.frame.result().probed()) return absl::OkStatus();
+        return absl::UnavailableError(absl::StrCat(
+            "the probe failed: ", news.received.frame.result().error().message().substr(0, 512)));
+      case WorkerNews::kWoken:
+        break;
+      case WorkerNews::kTimeout:
+        return absl::UnavailableError("the probe gave no answer in time");
+      case WorkerNews::kBroken:
+        return absl::UnavailableError("the probe broke the protocol");
+      case WorkerNews::kExited:
+        return absl::UnavailableError(absl::StrCat("the probe ended without an answer: ",
+                                                   DescribeExit(process.wait_status())));
+    }
+  }
+}
+
 }  // namespace
 
 WorkerPool::WorkerPool(WorkerPoolOptions options)
@@ -156,6 +180,20 @@ absl::StatusOr<ReadyWorker> WorkerPool::TakeLimited(int threads, int64_t memory_
   ASSIGN_OR_RETURN(ReadyWorker worker, AwaitHello({std::move(process), std::nullopt}));
   RETURN_IF_ERROR(worker.process->LimitMemory(memory_bytes));
   return worker;
+}
+
+absl::Status WorkerPool::Probe(int slot) {
+  WorkerCommand command = options_.command;
+  command.threads = 1;
+  ASSIGN_OR_RETURN(std::unique_ptr<WorkerProcess> process, SpawnOnPoolThread(std::move(command)));
+  ASSIGN_OR_RETURN(ReadyWorker worker, AwaitHello({std::move(process), std::nullopt}));
+  worker::v1::Frame frame;
+  worker::v1::Start& start = *frame.mutable_start();
+  start.set_probe(true);
+  start.set_device(options_.slots[static_cast<size_t>(slot)].device);
+  start.set_threads(command.threads);
+  RETURN_IF_ERROR(worker.process->Send(std::move(frame)));
+  return AwaitProbe(*worker.process, absl::Now() + options_.probe_limit);
 }
 
 }  // namespace adamant

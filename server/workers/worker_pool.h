@@ -27,6 +27,7 @@ struct WorkerPoolOptions {
   std::vector<Slot> slots = {Slot{}};
   int warm_spares = 1;
   absl::Duration hello_limit = absl::Seconds(30);
+  absl::Duration probe_limit = absl::Seconds(60);  // from Hello to the verdict
 };
 
 // A worker that has said Hello and waits for Start.
@@ -49,6 +50,11 @@ class WorkerPool {
   // A new process with few threads, whose memory can grow by at most this much (validations).
   // Blocks as Take does.
   absl::StatusOr<ReadyWorker> TakeLimited(int threads, int64_t memory_bytes);
+
+  // Whether the slot's device computes what it should: a new process, never a spare, allocates,
+  // runs a kernel, compares and frees. Blocks as Take does, then for up to `probe_limit`.
+  // UNAVAILABLE with what failed.
+  absl::Status Probe(int slot);
 
   const std::vector<Slot>& slots() const { return options_.slots; }
   int idle_spares() const;

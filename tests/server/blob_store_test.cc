@@ -11,6 +11,7 @@
 #include "common/error_reason.h"
 #include "common/sha256.h"
 #include "server/blobs/local_blob_store.h"
+#include "server/blobs/scrubber.h"
 #include "tests/support/temporary_folder.h"
 
 namespace adamant {
@@ -25,6 +26,8 @@ v1::BlobRef RefOf(absl::string_view bytes) {
   blob.set_size_bytes(static_cast<int64_t>(bytes.size()));
   return blob;
 }
+
+UploadKey Key(const std::string& id, const v1::BlobRef& blob) { return {"local", id, blob}; }
 
 std::string Content(const Descriptor& file) {
   return std::string(FileView::Map(file.get()).value()->bytes());
@@ -65,7 +68,7 @@ class LocalBlobStoreTest : public ::testing::Test {
 
 TEST_F(LocalBlobStoreTest, PublishesAnUploadOfSeveralChunks) {
   const v1::BlobRef blob = RefOf("hello world");
-  auto upload = store_->Begin(kId, blob);
+  auto upload = store_->Begin(Key(kId, blob));
   ASSERT_TRUE(upload.ok()) << upload.status();
   EXPECT_TRUE((*upload)->Append("hello ").ok());
   EXPECT_TRUE(absl::IsNotFound(store_->Stat(blob)));
@@ -80,13 +83,13 @@ TEST_F(LocalBlobStoreTest, PublishesAnUploadOfSeveralChunks) {
 TEST_F(LocalBlobStoreTest, ResumesAnUploadAfterARestart) {
   const v1::BlobRef blob = RefOf("hello world");
   {
-    auto upload = store_->Begin(kId, blob);
+    auto upload = store_->Begin(Key(kId, blob));
     ASSERT_TRUE((*upload)->Append("hello ").ok());
     ASSERT_TRUE((*upload)->Sync().ok());
   }
   Reopen();
-  EXPECT_EQ(store_->StagedSize(kId, blob).value(), 6);
-  auto upload = store_->Begin(kId, blob);
+  EXPECT_EQ(store_->StagedSize(Key(kId, blob)).value(), 6);
+  auto upload = store_->Begin(Key(kId, blob));
   ASSERT_TRUE(upload.ok()) << upload.status();
   EXPECT_EQ((*upload)->size(), 6);
   EXPECT_EQ((*upload)->committed_size(), 6);
@@ -97,16 +100,16 @@ TEST_F(LocalBlobStoreTest, ResumesAnUploadAfterARestart) {
 
 TEST_F(LocalBlobStoreTest, DropsAnUploadWithAnotherDigest) {
   const v1::BlobRef blob = RefOf("hello");
-  auto upload = store_->Begin(kId, blob);
+  auto upload = store_->Begin(Key(kId, blob));
   ASSERT_TRUE((*upload)->Append("jello").ok());
   EXPECT_EQ(ReasonOf((*upload)->Finish()), "DIGEST_MISMATCH");
-  EXPECT_EQ(ReasonOf(store_->StagedSize(kId, blob).status()), "UPLOAD_NOT_FOUND");
+  EXPECT_EQ(ReasonOf(store_->StagedSize(Key(kId, blob)).status()), "UPLOAD_NOT_FOUND");
   EXPECT_TRUE(absl::IsNotFound(store_->Stat(blob)));
 }
 
 TEST_F(LocalBlobStoreTest, RefusesMoreThanTheDeclaredBytesAndFewer) {
   const v1::BlobRef blob = RefOf("hello");
-  auto upload = store_->Begin(kId, blob);
+  auto upload = store_->Begin(Key(kId, blob));
   EXPECT_EQ((*upload)->Append("hello!").code(), absl::StatusCode::kOutOfRange);
   EXPECT_TRUE((*upload)->Append("hell").ok());
   EXPECT_EQ(ReasonOf((*upload)->Finish()), "DIGEST_MISMATCH");
@@ -114,17 +117,17 @@ TEST_F(LocalBlobStoreTest, RefusesMoreThanTheDeclaredBytesAndFewer) {
 
 TEST_F(LocalBlobStoreTest, LetsOneWriterPerUpload) {
   const v1::BlobRef blob = RefOf("hello");
-  auto first = store_->Begin(kId, blob);
-  EXPECT_EQ(store_->Begin(kId, blob).status().code(), absl::StatusCode::kFailedPrecondition);
-  EXPECT_TRUE(store_->Begin(kOtherId, blob).ok());
+  auto first = store_->Begin(Key(kId, blob));
+  EXPECT_EQ(store_->Begin(Key(kId, blob)).status().code(), absl::StatusCode::kUnavailable);
+  EXPECT_TRUE(store_->Begin(Key(kOtherId, blob)).ok());
   first->reset();
-  EXPECT_TRUE(store_->Begin(kId, blob).ok());
+  EXPECT_TRUE(store_->Begin(Key(kId, blob)).ok());
 }
 
 TEST_F(LocalBlobStoreTest, KeepsOneCopyOfEqualBlobs) {
   const v1::BlobRef blob = RefOf("hello");
-  auto first = store_->Begin(kId, blob);
-  auto second = store_->Begin(kOtherId, blob);
+  auto first = store_->Begin(Key(kId, blob));
+  auto second = store_->Begin(Key(kOtherId, blob));
   ASSERT_TRUE((*first)->Append("hello").ok());
   ASSERT_TRUE((*second)->Append("hello").ok());
   EXPECT_TRUE((*first)->Finish().ok());
@@ -171,10 +174,10 @@ TEST_F(LocalBlobStoreTest, ListsRemovesAndCountsAfterARestart) {
   store_->PutBytes("bb").value();
   store_->PutBytes("").value();
   Reopen();
-  EXPECT_EQ(store_->List().value().size(), 3u);
+  EXPECT_EQ(store_->List(absl::InfiniteFuture()).value().size(), 3u);
   EXPECT_EQ(store_->totals().bytes, 3);
-  EXPECT_TRUE(store_->Remove(a).ok());
-  EXPECT_TRUE(store_->Remove(a).ok());
+  store_->Condemn({a});
+  EXPECT_TRUE(store_->Remove(a).value());
   EXPECT_EQ(store_->totals().count, 2);
 }
 
@@ -182,6 +185,109 @@ TEST_F(LocalBlobStoreTest, RemovesUnfinishedCopiesAtTheStart) {
   std::ofstream(folder_.path() + "/staging/copy-7") << "rest";
   Reopen();
   EXPECT_EQ(FilesBelow(folder_.path() + "/staging"), 0u);
+}
+
+TEST_F(LocalBlobStoreTest, TellsOnlyDurableBytesOfAnUpload) {
+  const v1::BlobRef blob = RefOf("hello world");
+  auto upload = store_->Begin(Key(kId, blob)).value();
+  ASSERT_TRUE(upload->Append("hello ").ok());
+  EXPECT_EQ(store_->StagedSize(Key(kId, blob)).value(), 0);
+  ASSERT_TRUE(upload->Sync().ok());
+  ASSERT_TRUE(upload->Append("wor").ok());
+  EXPECT_EQ(store_->StagedSize(Key(kId, blob)).value(), 6);
+}
+
+TEST_F(LocalBlobStoreTest, SyncsAnUploadEvery64Mebibytes) {
+  const std::string piece(1 << 20, 'p');
+  v1::BlobRef blob = RefOf(piece);
+  blob.set_size_bytes(65 << 20);
+  auto upload = store_->Begin(Key(kId, blob)).value();
+  for (int i = 0; i < 63; ++i) ASSERT_TRUE(upload->Append(piece).ok());
+  EXPECT_EQ(upload->committed_size(), 0);
+  ASSERT_TRUE(upload->Append(piece).ok());
+  EXPECT_EQ(upload->committed_size(), 64 << 20);
+}
+
+TEST_F(LocalBlobStoreTest, WritesPiecesInTheirOrder) {
+  const v1::BlobRef blob = RefOf("hello world");
+  auto upload = store_->Begin(Key(kId, blob)).value();
+  const absl::string_view pieces[] = {"", "he", "llo", "", " wor", "ld", ""};
+  ASSERT_TRUE(upload->Append(pieces).ok());
+  EXPECT_TRUE(upload->Finish().ok());
+  EXPECT_EQ(Content(store_->Open(blob).value()), "hello world");
+}
+
+TEST_F(LocalBlobStoreTest, KeepsTheUploadsOfTenantsApart) {
+  const v1::BlobRef blob = RefOf("hello");
+  {
+    auto upload = store_->Begin({"a", kId, blob}).value();
+    ASSERT_TRUE(upload->Append("hel").ok());
+    ASSERT_TRUE(upload->Sync().ok());
+  }
+  EXPECT_EQ(ReasonOf(store_->StagedSize({"b", kId, blob}).status()), "UPLOAD_NOT_FOUND");
+  EXPECT_EQ(store_->Begin({"b", kId, blob}).value()->size(), 0);
+  EXPECT_EQ(store_->Begin({"../b", kId, blob}).status().code(), absl::StatusCode::kInvalidArgument);
+}
+
+TEST_F(LocalBlobStoreTest, DropsAnUploadADayAfterItsLastByte) {
+  const v1::BlobRef blob = RefOf("hello");
+  {
+    auto upload = store_->Begin(Key(kId, blob)).value();
+    ASSERT_TRUE(upload->Append("hel").ok());
+    ASSERT_TRUE(upload->Sync().ok());
+    ASSERT_TRUE(store_->CleanStaging(absl::Now() + absl::Hours(25)).ok());  // it is alive
+    EXPECT_EQ(store_->StagedSize(Key(kId, blob)).value(), 3);
+  }
+  ASSERT_TRUE(store_->CleanStaging(absl::Now() + absl::Hours(23)).ok());
+  EXPECT_EQ(store_->StagedSize(Key(kId, blob)).value(), 3);
+  ASSERT_TRUE(store_->CleanStaging(absl::Now() + absl::Hours(25)).ok());
+  EXPECT_EQ(ReasonOf(store_->StagedSize(Key(kId, blob)).status()), "UPLOAD_NOT_FOUND");
+}
+
+TEST_F(LocalBlobStoreTest, RemovesOnlyWhatIsCondemnedAndNotHeld) {
+  const v1::BlobRef blob = store_->PutBytes("hello").value();
+  EXPECT_FALSE(store_->Remove(blob).value());
+  store_->Condemn({blob});
+  const BlobHold hold = store_->Hold(blob);
+  EXPECT_FALSE(store_->Remove(blob).value());
+  store_->Condemn({blob});  // in vain while it is held
+  EXPECT_FALSE(store_->Remove(blob).value());
+  EXPECT_TRUE(store_->Stat(blob).ok());
+}
+
+TEST_F(LocalBlobStoreTest, ScrubFindsWhatRottedAfterItsFirstUse) {
+  int told = 0;
+  auto opened =
+      LocalBlobStore::Open(folder_.path(), {.on_corrupt = [&](const v1::BlobRef&) { ++told; }});
+  store_ = *std::move(opened);
+  const v1::BlobRef good = store_->PutBytes("good").value();
+  const v1::BlobRef bad = store_->PutBytes("hello").value();
+  std::ofstream(ObjectPath(bad), std::ios::trunc) << "jello";
+  std::vector<double> seconds;
+  ScrubOptions options;
+  options.min_bytes_per_second = 2;
+  options.wait = [&](absl::Duration wait) {
+    seconds.push_back(absl::ToDoubleSeconds(wait));
+    return true;
+  };
+  const ScrubResult result = Scrub(*store_, options).value();
+  EXPECT_EQ(result.objects, 2);
+  EXPECT_EQ(result.bytes, 9);
+  EXPECT_EQ(result.corrupt, 1);
+  EXPECT_EQ(told, 1);
+  EXPECT_THAT(seconds, ::testing::UnorderedElementsAre(2.0, 2.5));
+  EXPECT_TRUE(store_->Stat(good).ok());
+  EXPECT_TRUE(std::filesystem::exists(folder_.path() + "/quarantine/" + bad.sha256()));
+}
+
+TEST_F(LocalBlobStoreTest, KeepsEveryDamagedFile) {
+  for (int i = 0; i < 3; ++i) {
+    const v1::BlobRef blob = store_->PutBytes("hello").value();
+    std::ofstream(ObjectPath(blob), std::ios::trunc) << "jello";
+    Reopen();
+    EXPECT_EQ(ReasonOf(store_->Open(blob).status()), "BLOB_CORRUPT");
+  }
+  EXPECT_EQ(FilesBelow(folder_.path() + "/quarantine"), 3u);
 }
 
 TEST_F(LocalBlobStoreTest, RefusesNamesThatAreNotDigests) {
@@ -193,7 +299,7 @@ TEST_F(LocalBlobStoreTest, RefusesNamesThatAreNotDigests) {
   blob = RefOf("x");
   blob.set_size_bytes(kMaxBlobBytes + 1);
   EXPECT_EQ(ReasonOf(store_->Stat(blob)), "BLOB_TOO_LARGE");
-  EXPECT_EQ(store_->Begin("../../etc", RefOf("x")).status().code(),
+  EXPECT_EQ(store_->Begin(Key("../../etc", RefOf("x"))).status().code(),
             absl::StatusCode::kInvalidArgument);
 }
 

@@ -16,7 +16,7 @@ using namespace testing;  // NOLINT: the fake tasks
 class JobsTest : public ::testing::Test {
  protected:
   std::string Log(const std::string& name) {
-    return *ReadJobLog(rig_.options.log_folder, name.substr(5), 0, 0, 1 << 20);
+    return ReadJobLog(rig_.options.log_folder, name.substr(5), 0, 0, 1 << 20)->bytes;
   }
   v1::SubmitOptions Attempts(int count) {
     v1::SubmitOptions options;
@@ -276,7 +276,8 @@ TEST_F(JobsTest, RejectsBadModelsWithTheReason) {
   const std::pair<std::string, std::string> rows[] = {
       {kRejectModel, "tensor conv.weight is missing"},
       {kHangModel, "loading took too long"},
-      {kCrashModel, "signal 9"}};
+      {kCrashModel, "signal 9"},
+      {kAbsurdModel, "larger than any device could hold"}};
   for (const auto& [wish, message] : rows) {
     rig_.Register(wish, wish);
     const v1::Model model = rig_.AwaitModel(

@@ -52,33 +52,86 @@ TEST(PageSize, HasADefaultAndALimit) {
   EXPECT_FALSE(PageSize(-1).ok());
 }
 
-TEST(ParseJobFilter, CombinesTermsByAnd) {
-  const auto filter = ParseJobFilter(" state = RUNNING AND kind=TRAIN");
-  ASSERT_TRUE(filter.ok()) << filter.status();
+v1::Job RunningTraining() {
   v1::Job job;
+  job.set_name("jobs/a");
   job.set_state(v1::RUNNING);
   job.set_kind(v1::TRAIN);
-  EXPECT_TRUE((*filter)(job));
-  job.set_kind(v1::ATTACK);
-  EXPECT_FALSE((*filter)(job));
+  job.set_owner("ann");
+  job.set_retry_of("jobs/b");
+  job.mutable_create_time()->set_seconds(1700000000);  // 2023-11-14T22:13:20Z
+  (*job.mutable_options()->mutable_labels())["team"] = "vision";
+  return job;
 }
 
-TEST(ParseJobFilter, MatchesAllWithoutTerms) { EXPECT_EQ(ParseJobFilter("").value(), nullptr); }
+TEST(JobFilter, DecidesByEveryFieldAndOperator) {
+  const std::pair<const char*, bool> cases[] = {
+      {"", true},
+      {" state = RUNNING AND kind=TRAIN", true},
+      {"state = RUNNING AND kind = ATTACK", false},
+      {"state != RUNNING", false},
+      {"kind = ATTACK OR kind = TRAIN", true},
+      {"kind = TRAIN OR state = QUEUED AND kind = ATTACK", true},  // AND binds tighter
+      {"(kind = TRAIN OR state = QUEUED) AND kind = ATTACK", false},
+      {"NOT kind = ATTACK", true},
+      {"NOT (kind = TRAIN AND state = RUNNING)", false},
+      {"reason = DRAIN", false},
+      {"owner = ann", true},
+      {"owner = \"ann\"", true},
+      {"retry_of = jobs/b", true},
+      {"label.team = vision", true},
+      {"label.team != vision", false},
+      {"label.other = vision", false},
+      {"label.other != vision", true},
+      {"label.\"team\" = vision", true},
+      {"has(label.team)", true},
+      {"has(label.other) OR NOT has(label.team)", false},
+      {"create_time >= 2023-11-14T22:13:20Z", true},
+      {"create_time > 2023-11-14T22:13:20Z", false},
+      {"create_time < \"2023-11-15T00:00:00+01:00\"", true},
+      {"end_time > 2000-01-01T00:00:00Z", false},
+      {"end_time != 2000-01-01T00:00:00Z", true},
+  };
+  for (const auto& [text, expected] : cases) {
+    const auto filter = JobFilter::Parse(text);
+    ASSERT_TRUE(filter.ok()) << text << ": " << filter.status();
+    EXPECT_EQ(filter->Matches(RunningTraining()), expected) << text;
+  }
+}
 
-TEST(ParseJobFilter, RefusesEverythingElseWithThePosition) {
-  const std::pair<const char*, const char*> cases[] = {
-      {"state", "ends inside a term"},
+TEST(JobFilter, KnowsAJobByItsRequestIdOnceThatIsResolved) {
+  auto filter = JobFilter::Parse("request_id = one OR request_id = two");
+  ASSERT_TRUE(filter.ok());
+  EXPECT_THAT(filter->request_ids(), ::testing::ElementsAre("one", "two"));
+  EXPECT_FALSE(filter->Matches(RunningTraining()));
+  filter->Resolve("two", "jobs/a");
+  EXPECT_TRUE(filter->Matches(RunningTraining()));
+}
+
+TEST(JobFilter, RefusesEverythingElseWithThePosition) {
+  const std::string deep = std::string(9, '(') + "kind = TRAIN" + std::string(9, ')');
+  const std::string eight = std::string(8, '(') + "kind = TRAIN" + std::string(8, ')');
+  EXPECT_TRUE(JobFilter::Parse(eight).ok());
+  const std::pair<std::string, const char*> cases[] = {
+      {"state", "position 5: ends inside a term"},
       {"state =", "ends inside a term"},
       {"state = RUNING", "did you mean \"RUNNING\""},
       {"stat = RUNNING", "position 0"},
-      {"state != RUNNING", "position 6"},
-      {"state = RUNNING OR kind = TRAIN", "position 16"},
+      {"state < RUNNING", "position 6: this field has no order"},
+      {"state = RUNNING XOR kind = TRAIN", "position 16"},
       {"state = RUNNING AND", "ends inside a term"},
-      {"NOT state = RUNNING", "expected ="},
+      {"(state = RUNNING", "ends inside a term"},
+      {"state = RUNNING)", "position 15"},
       {"state = JOB_STATE_UNSPECIFIED", "unknown state"},
+      {"create_time = yesterday", "position 14"},
+      {"owner = \"ann", "position 8: a text without closing quote"},
+      {"has(team)", "position 4: expected label.KEY"},
+      {"owner ! ann", "position 6"},
+      {deep, "nested deeper than 8"},
+      {std::string(1025, ' '), "longer than 1024"},
   };
   for (const auto& [text, problem] : cases) {
-    const auto filter = ParseJobFilter(text);
+    const auto filter = JobFilter::Parse(text);
     EXPECT_EQ(ReasonOf(filter.status()), "BAD_FILTER") << text;
     EXPECT_THAT(std::string(filter.status().message()), ::testing::HasSubstr(problem)) << text;
   }

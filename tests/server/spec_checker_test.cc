@@ -241,7 +241,7 @@ TEST(SpecChecker, ChecksSubmitOptions) {
   options.mutable_retention()->set_seconds(60);
   (*options.mutable_labels())["key"] = std::string(256, 'v');
   options.mutable_resources()->set_gpus(1);
-  checker.CheckOptions(options);
+  checker.CheckOptions(options, /*admin=*/true);
   std::vector<std::string> fields;
   for (const Violation& violation : checker.violations()) fields.push_back(violation.field);
   EXPECT_THAT(fields, ::testing::UnorderedElementsAre("options.request_id", "options.display_name",

@@ -2,9 +2,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include <cstdlib>
 
+#include "common/files.h"
 #include "common/worker_exit.h"
 #include "server/workers/catalog.h"
 #include "server/workers/worker_pool.h"
@@ -73,6 +75,33 @@ TEST(WorkerPool, HandsOutSparesThatSaidHello) {
   ASSERT_TRUE(second.ok()) << second.status();
   EXPECT_EQ(first->hello.build_id(), "fake");
   EXPECT_NE(first->process->pid(), second->process->pid());
+}
+
+TEST(WorkerPool, ProbesADeviceUntilItComputesRight) {
+  const TemporaryFolder folder;
+  const std::string fault = folder.path() + "/fault";
+  ASSERT_TRUE(WriteFileDurably(fault, "x").ok());
+  WorkerPoolOptions options;
+  options.command = FakeWorkerCommand();
+  options.warm_spares = 0;
+  options.slots = {Slot{}, Slot{testing::kBrokenWhile + fault}};
+  WorkerPool pool(options);
+  EXPECT_TRUE(pool.Probe(0).ok());
+  const absl::Status broken = pool.Probe(1);
+  EXPECT_EQ(broken.code(), absl::StatusCode::kUnavailable);
+  EXPECT_THAT(std::string(broken.message()), HasSubstr("computes wrong"));
+  ASSERT_EQ(unlink(fault.c_str()), 0);
+  EXPECT_TRUE(pool.Probe(1).ok());
+}
+
+TEST(WorkerPool, GivesUpAProbeThatDoesNotAnswer) {
+  WorkerPoolOptions options;
+  options.command = FakeWorkerCommand();
+  options.warm_spares = 0;
+  options.slots = {Slot{testing::kSilentDevice}};
+  options.probe_limit = absl::Milliseconds(200);
+  WorkerPool pool(options);
+  EXPECT_THAT(std::string(pool.Probe(0).message()), HasSubstr("no answer in time"));
 }
 
 TEST(Catalog, IsAskedOnceAndThenReadFromTheCache) {

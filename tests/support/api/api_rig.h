@@ -4,9 +4,12 @@
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "adamant/v1/blob.grpc.pb.h"
 #include "adamant/v1/dataset.grpc.pb.h"
@@ -23,17 +26,28 @@
 
 namespace adamant::testing {
 
+struct ApiRigOptions {
+  ApiLimits limits = {};
+  std::vector<std::string> listen = {};  // also on these addresses
+  LocalBlobOptions blobs = {};
+  std::function<void(ServiceParts&)> adjust = {};  // may change the parts before the server starts
+};
+
 // The whole server over an in-process channel, with the fake worker and the test catalogue.
 class ApiRig {
  public:
-  ApiRig() {
+  explicit ApiRig(const ApiRigOptions& options = {}) : jobs(options.blobs) {
     EXPECT_TRUE(SetUpLog("error", "text").ok());
     jobs.StartScheduler();
     parts_.emplace(ServiceParts{jobs.store(), jobs.blobs(), jobs.scheduler(), jobs.hub(), metrics,
                                 catalog, tokens_, calls_, disk_, streams_, timers_,
                                 jobs.options.log_folder});
+    parts_->limits = options.limits;
+    parts_->storage_admission = [this] { return storage; };
+    if (options.adjust) options.adjust(*parts_);
     auto started = ApiServer::Start(
-        *parts_, {.facts = {.version = "1", .commit = "c", .sqlite_version = "3"}});
+        *parts_, {.listen = options.listen,
+                  .facts = {.version = "1", .commit = "c", .sqlite_version = "3"}});
     EXPECT_TRUE(started.ok()) << started.status();
     api = *std::move(started);
     const auto channel = api->InProcessChannel();
@@ -97,6 +111,21 @@ class ApiRig {
     return "blobs/" + Sha256Hex(bytes) + "/" + std::to_string(bytes.size());
   }
 
+  // A verb of CancelJob's shape.
+  using Verb = grpc::Status (v1::RobustnessService::Stub::*)(grpc::ClientContext*,
+                                                             const v1::JobVerbRequest&, v1::Job*);
+  grpc::Status Call(Verb verb, const std::string& name, v1::Job& job,
+                    const std::string& etag = "") {
+    v1::JobVerbRequest request;
+    request.set_name(name);
+    request.set_etag(etag);
+    grpc::ClientContext context;
+    return ((*robustness).*verb)(&context, request, &job);
+  }
+
+  ServiceParts& parts() { return *parts_; }
+
+  absl::Status storage;  // what the disk says to submits; change it while no call runs
   JobRig jobs;
   worker::v1::Catalog catalog = TestCatalog();
   Metrics metrics{{.version = "1", .slots = 1}};

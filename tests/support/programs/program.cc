@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 #include <filesystem>
@@ -96,14 +97,18 @@ ProgramResult RunProgram(const std::string& name, const std::vector<std::string>
   return result;
 }
 
-ServerProcess::ServerProcess(std::string data_dir, std::vector<std::string> arguments)
+ServerProcess::ServerProcess(std::string data_dir, const ServerSetup& setup)
     : data_dir_(std::move(data_dir)) {
-  std::vector<std::string> all = {"--data-dir",        data_dir_,     "--listen",     "127.0.0.1:0",
-                                  "--metrics-address", "127.0.0.1:0", "--log-format", "json"};
-  all.insert(all.end(), arguments.begin(), arguments.end());
+  std::vector<std::string> all = {"--data-dir", data_dir_, "--log-format", "json"};
+  for (const char* flag : {"--listen", "--metrics-address"}) {
+    const auto& given = setup.arguments;
+    if (std::find(given.begin(), given.end(), flag) == given.end())
+      all.insert(all.end(), {flag, "127.0.0.1:0"});
+  }
+  all.insert(all.end(), setup.arguments.begin(), setup.arguments.end());
   int log[2];
   if (pipe2(log, O_CLOEXEC) != 0) return;
-  pid_ = Spawn(ProgramPath("adamantd"), all, {}, log[1], log[1]);
+  pid_ = Spawn(ProgramPath("adamantd"), all, setup.environment, log[1], log[1]);
   close(log[1]);
   reader_ = std::thread([this, fd = log[0]] { ReadLog(fd); });
   {
@@ -112,8 +117,10 @@ ServerProcess::ServerProcess(std::string data_dir, std::vector<std::string> argu
       return log_ended_ || absl::StrContains(log_, "\"event\":\"ready\"");
     };
     mutex_.Await(absl::Condition(&settled));
-    EXPECT_FALSE(log_ended_) << log_;
+    ready_ = absl::StrContains(log_, "\"event\":\"ready\"");
+    EXPECT_TRUE(ready_ || setup.may_end) << log_;
   }
+  if (!ready_) return;
   const absl::StatusOr<std::string> lock = ReadFile(data_dir_ + "/LOCK");
   if (!lock.ok()) return;
   for (const absl::string_view line : absl::StrSplit(*lock, '\n')) {
@@ -153,6 +160,16 @@ void ServerProcess::Kill() {
   if (pid_ <= 0) return;
   kill(pid_, SIGKILL);
   Wait();
+}
+
+void ServerProcess::Signal(int number) const {
+  if (pid_ > 0) kill(pid_, number);
+}
+
+bool ServerProcess::EndsWithin(absl::Duration limit) const {
+  if (pid_ <= 0) return true;
+  absl::MutexLock lock(&mutex_);  // its end closes the pipe of its log
+  return mutex_.AwaitWithTimeout(absl::Condition(&log_ended_), limit);
 }
 
 int ServerProcess::Terminate() {

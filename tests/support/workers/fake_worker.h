@@ -35,5 +35,11 @@ inline constexpr char kWeightsText[] = "the weights";
 inline constexpr char kRejectModel[] = "reject";
 inline constexpr char kHangModel[] = "hang";
 inline constexpr char kCrashModel[] = "crash";
+inline constexpr char kAbsurdModel[] = "absurd";  // reports a negative cost
+
+// What it does when it probes a device: the device's name. kBrokenWhile + PATH fails while the file
+// exists, kSilentDevice never answers; anything else is sound.
+inline constexpr char kBrokenWhile[] = "broken_while:";
+inline constexpr char kSilentDevice[] = "silent";
 
 }  // namespace adamant::testing

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // A worker without LibTorch for tests of the server: obeys FakeTask.
+#include <poll.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <csignal>
 #include <cstdio>
@@ -12,15 +14,18 @@
 #include <string>
 #include <thread>
 
+#include "absl/strings/strip.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/synchronization/notification.h"
 #include "absl/time/clock.h"
 #include "adamant/worker/v1/worker.pb.h"
+#include "common/failpoint.h"
 #include "common/files.h"
 #include "common/frame_channel.h"
 #include "common/sha256.h"
 #include "tests/support/api/test_catalog.h"
 #include "tests/support/workers/fake_worker.h"
+#include "tests/support/workers/hash_chain.h"
 
 namespace adamant::testing {
 namespace {
@@ -42,14 +47,17 @@ class FakeWorker {
     Frame hello;
     hello.mutable_hello()->set_protocol_version(1);
     hello.mutable_hello()->set_build_id("fake");
+    ADAMANT_FAILPOINT("hello.before");
     Send(hello);
     std::thread([this] { Beat(); }).detach();  // ends with the process
     auto received = channel_.Receive();
     if (!received.ok() || !received->frame.has_start()) return 64;
     start_ = received->frame.start();
     files_ = std::move(received->descriptors);
+    if (start_.probe()) return Probe();
     if (start_.has_validate_model()) return ValidateModel();
     if (start_.has_validate_dataset()) return ValidateDataset();
+    if (start_.job().train().seed() >= kChainSeed) return RunChain();
     return Obey(static_cast<FakeTask>(start_.job().train().seed()));
   }
 
@@ -59,7 +67,7 @@ class FakeWorker {
       Frame frame;
       frame.mutable_heartbeat()->set_step(step);
       frame.mutable_heartbeat()->set_rss_bytes(step << 20);
-      Send(frame);
+      if (FailpointErrno("heartbeat.skip") != kSkip) Send(frame);
       absl::SleepFor(absl::Milliseconds(200));
     }
   }
@@ -73,6 +81,23 @@ class FakeWorker {
       auto received = channel_.Receive();
       if (!received.ok()) std::exit(64);
       if (received->frame.body_case() == wanted) return *std::move(received);
+      Note(received->frame);
+    }
+  }
+
+  void Note(const Frame& frame) {
+    cancelled_ = cancelled_ || frame.has_cancel();
+    drained_ = drained_ || frame.has_drain();
+  }
+
+  // Waits that long unless the server says something; notes what it says.
+  void Listen(int64_t milliseconds) {
+    pollfd polled{channel_.fd(), POLLIN, 0};
+    while (poll(&polled, 1, static_cast<int>(milliseconds)) > 0) {
+      const auto received = channel_.Receive();
+      if (!received.ok()) std::exit(64);
+      Note(received->frame);
+      milliseconds = 0;
     }
   }
 
@@ -157,10 +182,11 @@ class FakeWorker {
     });
   }
 
-  int Succeed(const v1::BlobRef& weights) {
+  int Succeed(const v1::BlobRef& weights, int64_t steps = 10) {
     Frame frame;
     v1::TrainReport& report = *frame.mutable_result()->mutable_report()->mutable_train();
-    report.set_steps(10);
+    report.set_steps(steps);
+    report.set_weights_sha256(weights.sha256());
     report.set_resumed(resumed_);
     *report.mutable_weights() = weights;
     Send(frame);
@@ -272,6 +298,85 @@ class FakeWorker {
     Die();
   }
 
+  bool PublishChain(const Chain& chain, bool final) {
+    const std::string text = TextOf(chain);
+    return Publish(text, [&](Frame& frame) {
+      if (!final) {
+        frame.mutable_checkpoint()->set_output_id(outputs_);
+        frame.mutable_checkpoint()->set_step(chain.step);
+        *frame.mutable_checkpoint()->mutable_blob() = RefOf(text);
+        return;
+      }
+      frame.mutable_artifact()->set_output_id(outputs_);
+      frame.mutable_artifact()->mutable_artifact()->set_role("weights");
+      frame.mutable_artifact()->mutable_artifact()->set_name("chain.txt");
+      *frame.mutable_artifact()->mutable_artifact()->mutable_blob() = RefOf(text);
+    });
+  }
+
+  void TellLink(const Chain& chain, int64_t steps) {
+    Frame progress;
+    progress.mutable_progress()->set_phase("train");
+    progress.mutable_progress()->set_step(chain.step);
+    progress.mutable_progress()->set_total_steps(steps);
+    progress.mutable_progress()->set_fraction_ratio(static_cast<double>(chain.step) /
+                                                    static_cast<double>(steps));
+    ADAMANT_FAILPOINT("progress.before");
+    Send(progress);
+  }
+
+  void TellMetric(const Chain& chain) {
+    Frame metric;
+    v1::MetricPoint& point = *metric.mutable_metric()->add_points();
+    point.set_name("chain");
+    point.set_step(chain.step);
+    point.set_value(MetricOf(chain));
+    Send(metric);
+    Frame log;
+    log.mutable_log()->set_level("info");
+    log.mutable_log()->set_text(TextOf(chain));
+    Send(log);
+  }
+
+  // The training of hash_chain.h.
+  int RunChain() {
+    const v1::TrainSpec& spec = start_.job().train();
+    const int64_t every = std::max<int64_t>(spec.checkpoint().every_steps(), 1);
+    Chain chain = StartOfChain(spec.seed());
+    for (const worker::v1::InputFile& input : start_.inputs()) {
+      if (input.input() != "resume") continue;
+      const auto view = FileView::Map(files_[static_cast<size_t>(input.fd_index())].get());
+      if (!view.ok() || !ParseChain(std::string((*view)->bytes()), chain)) return 65;
+      resumed_ = true;
+    }
+    TellLink(chain, spec.steps());
+    while (chain.step < spec.steps()) {
+      Listen(spec.batch_size());
+      if (cancelled_) return Stopped();
+      if (drained_) return PublishChain(chain, false) ? Stopped() : 70;
+      NextLink(chain);
+      TellLink(chain, spec.steps());
+      if (chain.step % every != 0) continue;
+      TellMetric(chain);
+      if (!PublishChain(chain, false))
+        return Fail(v1::ATTEMPT_OUT_OF_MEMORY, "no room for a checkpoint");
+    }
+    if (!PublishChain(chain, true)) return Fail(v1::ATTEMPT_OUT_OF_MEMORY, "no room for a result");
+    return Succeed(RefOf(TextOf(chain)), chain.step);
+  }
+
+  int Probe() {
+    absl::string_view device = start_.device();
+    if (device == kSilentDevice) WaitForEver();
+    if (absl::ConsumePrefix(&device, kBrokenWhile) &&
+        access(std::string(device).c_str(), F_OK) == 0)
+      return Fail(v1::ATTEMPT_DEVICE_FAULT, "the device computes wrong");
+    Frame frame;
+    frame.mutable_result()->set_probed(true);
+    Send(frame);
+    return 0;
+  }
+
   int ValidateModel() {
     const std::string& wish = start_.validate_model().display_name();
     if (wish == kRejectModel) return Fail(v1::ATTEMPT_DATA_ERROR, "tensor conv.weight is missing");
@@ -285,6 +390,8 @@ class FakeWorker {
     model.mutable_input_shape()->set_width(28);
     model.add_layers()->set_name("last_conv");
     model.set_parameter_count(100);
+    model.set_activation_bytes(5000);
+    model.set_forward_flops(wish == kAbsurdModel ? -1 : 70000);
     Send(frame);
     return 0;
   }
@@ -306,6 +413,8 @@ class FakeWorker {
   std::vector<Descriptor> files_;
   std::atomic<bool> beating_{true};
   bool resumed_ = false;
+  bool cancelled_ = false;
+  bool drained_ = false;
   int64_t outputs_ = 0;
 };
 

@@ -17,7 +17,7 @@ WorkerCommand FakeWorkerCommand() {
   return {{programs + "/fake_launcher"}, programs + "/fake_worker", 1};
 }
 
-JobRig::JobRig() {
+JobRig::JobRig(LocalBlobOptions blob_options) {
   pool_options.command = FakeWorkerCommand();
   pool_options.warm_spares = 0;
   options.log_folder = folder_.path() + "/logs";
@@ -27,7 +27,7 @@ JobRig::JobRig() {
   mkdir(options.log_folder.c_str(), 0700);
   mkdir(options.scratch_folder.c_str(), 0700);
   mkdir((folder_.path() + "/blobs").c_str(), 0700);
-  auto blobs = LocalBlobStore::Open(folder_.path() + "/blobs");
+  auto blobs = LocalBlobStore::Open(folder_.path() + "/blobs", std::move(blob_options));
   EXPECT_TRUE(blobs.ok()) << blobs.status();
   blobs_ = *std::move(blobs);
 }

@@ -26,7 +26,7 @@ namespace adamant::testing {
 // Everything of the server behind the API, with the fake worker, over a temporary folder.
 class JobRig : public StoreObserver {
  public:
-  JobRig();
+  explicit JobRig(LocalBlobOptions blob_options = {});
   ~JobRig() override { StopScheduler(); }
 
   WorkerPoolOptions pool_options;
