@@ -41,7 +41,6 @@ class SlowLink {
     parts.uploads.check_every = absl::Milliseconds(5);
   }}};
 };
-};
 
 // The slow link is simulated: a blob of 2 MiB instead of 2 GiB, and the server's clock moved as if
 // its bytes came at 20 kB/s. That is as long (107 s) and as many idle time-outs (1.8) as 2 GiB take
