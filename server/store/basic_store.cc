@@ -5,6 +5,7 @@
 #include <optional>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "common/status_macros.h"
 #include "server/store/store_errors.h"
 
@@ -129,6 +130,19 @@ void BasicStore::ReadEvents(EventQuery query, Reply<EventPage> reply) {
       false,
       [this, query = std::move(query)](StoreEffect&) -> absl::StatusOr<EventPage> {
         return session_.rules.ReadEvents(query);
+      },
+      std::move(reply));
+}
+
+void BasicStore::FindRequest(std::string tenant, std::string request_id,
+                             Reply<std::string> reply) {
+  session_.Run<std::string>(
+      false,
+      [this, tenant = std::move(tenant),
+       request_id = std::move(request_id)](StoreEffect&) -> absl::StatusOr<std::string> {
+        const std::optional<RequestRow> row = session_.tables.FindRequest(tenant, request_id);
+        if (row.has_value() && row->delete_nanos == 0) return absl::StrCat("jobs/", row->uid);
+        return absl::NotFoundError("no submit had this request_id");
       },
       std::move(reply));
 }

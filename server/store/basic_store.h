@@ -24,6 +24,7 @@ class BasicStore : public JobStore {
   void LoadLiveJobs(Reply<std::vector<JobHead>> reply) override;
   void CountJobs(Reply<int64_t> reply) override;
   void ReadEvents(EventQuery query, Reply<EventPage> reply) override;
+  void FindRequest(std::string tenant, std::string request_id, Reply<std::string> reply) override;
   void FindResult(std::string tenant, std::string spec_digest, Reply<v1::Job> reply) override;
   void DeleteJob(std::string tenant, std::string uid, std::string etag, absl::Time now,
                  Reply<Done> reply) override;

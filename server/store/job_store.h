@@ -177,10 +177,8 @@ class JobStore {
   virtual void ReadEvents(EventQuery query, Reply<EventPage> reply) = 0;
   // The name of the job that a submit with this request_id made. NOT_FOUND for an unknown one and
   // for that of a deleted job.
-  virtual void FindRequest(std::string /*tenant*/, std::string /*request_id*/,
-                           Reply<std::string> reply) {
-    reply(absl::UnimplementedError("this store cannot look up a request_id"));
-  }
+  virtual void FindRequest(std::string tenant, std::string request_id,
+                           Reply<std::string> reply) = 0;
   // Newest SUCCEEDED and reproducible job of the tenant with this spec_digest. NOT_FOUND.
   virtual void FindResult(std::string tenant, std::string spec_digest, Reply<v1::Job> reply) = 0;
 
