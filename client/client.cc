@@ -149,6 +149,11 @@ absl::StatusOr<v1::Job> Client::CancelJob(const std::string& name) {
               options_.unary_deadline);
 }
 
+absl::StatusOr<v1::ExplainResponse> Client::Explain(const v1::ExplainRequest& request,
+                                                    absl::Duration deadline) {
+  return Call(&v1::RobustnessService::Stub::Explain, *jobs_, request, deadline);
+}
+
 absl::StatusOr<v1::Job> Client::Wait(const std::string& name, absl::Duration timeout,
                                      CancelToken* cancel) {
   const absl::Time end = absl::Now() + timeout;

@@ -46,6 +46,11 @@ class Client {
   absl::StatusOr<v1::ListJobsResponse> ListJobs(const v1::ListJobsRequest& request);
   absl::StatusOr<v1::Job> CancelJob(const std::string& name);
 
+  // Explains images that are inside the request, at once; nothing is stored. `deadline` is at most
+  // 60 s. RESOURCE_EXHAUSTED / NO_INTERACTIVE_SLOT while every slot is busy.
+  absl::StatusOr<v1::ExplainResponse> Explain(const v1::ExplainRequest& request,
+                                              absl::Duration deadline = absl::Seconds(10));
+
   // Returns the terminal job. DEADLINE_EXCEEDED after `timeout`, CANCELLED through `cancel`.
   absl::StatusOr<v1::Job> Wait(const std::string& name, absl::Duration timeout,
                                CancelToken* cancel = nullptr);

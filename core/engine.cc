@@ -162,4 +162,19 @@ absl::Status Explain(const v1::ExplainSpec& spec, RunContext& context, v1::Expla
   return Guard([&] { return RunExplain(spec, context, report); });
 }
 
+absl::StatusOr<std::unique_ptr<ExplainSession>> OpenExplainSession(const ModelInput& input,
+                                                                   const std::string& device) {
+  std::unique_ptr<ExplainSession> session;
+  RETURN_IF_ERROR(Guard([&]() -> absl::Status {
+    ASSIGN_OR_RETURN(session, ExplainSession::Open(input, device));
+    return absl::OkStatus();
+  }));
+  return session;
+}
+
+absl::Status Explain(const ExplainSession& session, const v1::ExplainSpec& spec,
+                     const RunControl& control, v1::ExplainResponse& response) {
+  return Guard([&] { return session.Explain(spec, control, response); });
+}
+
 }  // namespace adamant::engine

@@ -5,6 +5,7 @@
 // nothing more on it), anything unforeseen INTERNAL with the text but no backtrace.
 #pragma once
 
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -15,6 +16,7 @@
 #include "adamant/v1/plugin.pb.h"
 #include "adamant/v1/system.pb.h"
 #include "adamant/v1/train.pb.h"
+#include "core/run/explain_session.h"
 #include "core/run/run_context.h"
 
 namespace adamant::engine {
@@ -38,5 +40,11 @@ absl::Status InspectDataset(const DataInput& input, v1::Dataset& dataset);
 absl::Status Train(const v1::TrainSpec& spec, RunContext& context, v1::TrainReport& report);
 absl::Status Attack(const v1::AttackSpec& spec, RunContext& context, v1::AttackReport& report);
 absl::Status Explain(const v1::ExplainSpec& spec, RunContext& context, v1::ExplainReport& report);
+
+// A model that stays loaded and answers interactive explanations.
+absl::StatusOr<std::unique_ptr<ExplainSession>> OpenExplainSession(const ModelInput& input,
+                                                                   const std::string& device);
+absl::Status Explain(const ExplainSession& session, const v1::ExplainSpec& spec,
+                     const RunControl& control, v1::ExplainResponse& response);
 
 }  // namespace adamant::engine

@@ -27,6 +27,7 @@
 #include "server/drain_signals.h"
 #include "server/job_telemetry.h"
 #include "server/jobs/collector.h"
+#include "server/jobs/estimate.h"
 #include "server/jobs/events.h"
 #include "server/jobs/scheduler.h"
 #include "server/options.h"
@@ -77,6 +78,20 @@ std::vector<Slot> MakeSlots(const v1::ServerConfig& config, const worker::v1::Ca
                            Slot{.device = "cpu", .threads = config.threads_per_slot()});
 }
 
+// What jobs may use together: nine tenths of the machine, and each GPU.
+void SetMemoryLedgers(const worker::v1::Catalog& catalog, SchedulerOptions& options) {
+  const int64_t pages = sysconf(_SC_PHYS_PAGES);
+  const int64_t page_bytes = sysconf(_SC_PAGESIZE);
+  if (pages > 0 && page_bytes > 0) options.host_memory_bytes = pages / 10 * 9 * page_bytes;
+  for (const v1::Device& device : catalog.devices()) {
+    if (device.kind() != "cuda") continue;
+    for (int i = 0; i < device.count(); ++i) {
+      const size_t index = options.device_memory_bytes.size();
+      options.device_memory_bytes[absl::StrCat("cuda:", index)] = device.memory_bytes();
+    }
+  }
+}
+
 std::vector<std::string> PluginNames(const worker::v1::Catalog& catalog, absl::string_view family) {
   std::vector<std::string> names;
   for (const v1::PluginFamily& candidate : catalog.families()) {
@@ -96,6 +111,18 @@ MetricsOptions MakeMetricsOptions(const worker::v1::Catalog& catalog, size_t slo
           .explainers = PluginNames(catalog, "explainer")};
 }
 
+ApiLimits MakeLimits(const v1::ServerConfig& config) {
+  ApiLimits limits;
+  limits.rpc_starts_per_second = config.max_calls_per_second();
+  limits.rpc_burst = 2 * config.max_calls_per_second();
+  limits.submits_per_second = config.max_submits_per_second();
+  limits.submit_burst = 4 * config.max_submits_per_second();
+  limits.drain_grace = absl::Seconds(config.drain_grace_seconds());
+  // Local mode has one tenant, which is the whole server's.
+  limits.max_watchers_per_tenant = limits.max_watchers;
+  return limits;
+}
+
 // Null on a machine without GPUs, which is no error.
 std::unique_ptr<GpuMonitor> OpenGpuMonitor() {
   absl::StatusOr<std::unique_ptr<GpuMonitor>> monitor = GpuMonitor::Open();
@@ -108,18 +135,6 @@ std::unique_ptr<GpuMonitor> OpenGpuMonitor() {
 bool ReachableFromOutside(const v1::ServerConfig& config) {
   return std::any_of(config.listen().begin(), config.listen().end(),
                      [](const std::string& address) { return !CheckListenAddress(address).ok(); });
-}
-
-ApiLimits MakeLimits(const v1::ServerConfig& config) {
-  ApiLimits limits;
-  limits.rpc_starts_per_second = config.max_calls_per_second();
-  limits.rpc_burst = 2 * config.max_calls_per_second();
-  limits.submits_per_second = config.max_submits_per_second();
-  limits.submit_burst = 4 * config.max_submits_per_second();
-  limits.drain_grace = absl::Seconds(config.drain_grace_seconds());
-  // Local mode has one tenant, which is the whole server's.
-  limits.max_watchers_per_tenant = limits.max_watchers;
-  return limits;
 }
 
 absl::Status MakeFolders(const DataFolder& folder) {
@@ -187,11 +202,16 @@ class Server {
     SchedulerOptions options;
     options.log_folder = folder_.Path("logs");
     options.scratch_folder = folder_.Path("scratch");
+    SetMemoryLedgers(catalog_, options);
+    options.estimate = EstimateResources;
+    options.observer = telemetry_.get();
+    options.device_condition = [this](int slot) { return ConditionOf(slot); };
     scheduler_ = std::make_unique<Scheduler>(*store_, *blobs_, *workers_, *hub_, options);
     RETURN_IF_ERROR(scheduler_->Start());
     collector_ = std::make_unique<Collector>(*store_, *blobs_, ledger_.get(), CollectOptions());
     collector_->Start();
     telemetry_->CountStored(*store_);
+    interactive_ = std::make_unique<InteractivePool>(*store_, *blobs_, *workers_, *scheduler_);
     return StartApi();
   }
 
@@ -200,6 +220,7 @@ class Server {
     api_->SetNotServing();
     scheduler_->StopAdmission();
     signals.WaitForSecond(absl::Seconds(config_.drain_delay_seconds()));
+    interactive_->Close();
     scheduler_->Drain(absl::Seconds(config_.drain_grace_seconds()));
     api_->GoAway();
     api_->Shutdown(kShutdownGrace);
@@ -215,6 +236,22 @@ class Server {
   }
 
  private:
+  // Nothing for a slot without a GPU.
+  std::optional<DeviceCondition> ConditionOf(int slot) const {
+    if (gpus_ == nullptr) return std::nullopt;
+    const std::string& device = workers_->slots()[static_cast<size_t>(slot)].device;
+    const absl::StatusOr<GpuMemory> memory = gpus_->Memory(device);
+    if (absl::IsNotFound(memory.status())) return std::nullopt;
+    DeviceCondition condition;
+    if (!memory.ok()) {
+      condition.unhealthy = std::string(memory.status().message());
+    } else {
+      condition.free_bytes = memory->free_bytes;
+      condition.total_bytes = memory->total_bytes;
+    }
+    return condition;
+  }
+
   CollectorOptions CollectOptions() const {
     CollectorOptions options;
     options.backup_folder = folder_.Path("backups");
@@ -229,6 +266,7 @@ class Server {
     parts_->limits = MakeLimits(config_);
     parts_->storage_admission = [this] { return ledger_->Admit(); };
     parts_->uploads.admit_tenant = [this](int64_t bytes) { return ledger_->AdmitTenant(bytes); };
+    parts_->interactive = interactive_.get();
     ApiServerOptions options;
     options.listen = {config_.listen().begin(), config_.listen().end()};
     options.reflection = config_.reflection();
@@ -283,6 +321,7 @@ class Server {
   std::unique_ptr<WorkerPool> workers_;
   std::unique_ptr<EventHub> hub_;
   std::unique_ptr<Scheduler> scheduler_;
+  std::unique_ptr<InteractivePool> interactive_;
   std::unique_ptr<Collector> collector_;
   TaskPool calls_{4, kMaxQueuedCalls};
   TaskPool disk_{static_cast<int>(std::max(2U, std::thread::hardware_concurrency())),

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// adamant-worker: runs one job attempt, or one validation of an upload, then exits. Talks to
-// adamantd over descriptor 3; opens no path after Start and uses no network.
+// adamant-worker: runs one job attempt, one validation of an upload, or one lease of interactive
+// explanations, then exits. Talks to adamantd over descriptor 3; opens no path after Start and uses
+// no network.
 //
 //   adamant-worker --catalog    prints the serialised worker.v1.Catalog
 //   adamant-worker              serves descriptor 3
@@ -16,6 +17,7 @@
 #include "common/version.h"
 #include "common/worker_exit.h"
 #include "core/engine.h"
+#include "worker/interactive.h"
 #include "worker/job_context.h"
 #include "worker/server_link.h"
 
@@ -31,28 +33,6 @@ worker::v1::Catalog MakeCatalog() {
   catalog.set_libtorch_version(engine::LibtorchVersion());
   catalog.set_build_id(absl::StrCat(kVersion, "+libtorch-", engine::LibtorchVersion()));
   return catalog;
-}
-
-v1::AttemptOutcome OutcomeOf(const absl::Status& status) {
-  switch (status.code()) {
-    case absl::StatusCode::kOk:
-      return v1::ATTEMPT_SUCCEEDED;
-    case absl::StatusCode::kInvalidArgument:
-    case absl::StatusCode::kFailedPrecondition:
-    case absl::StatusCode::kNotFound:
-    case absl::StatusCode::kUnimplemented:
-      return v1::ATTEMPT_USER_ERROR;
-    case absl::StatusCode::kDataLoss:
-      return v1::ATTEMPT_DATA_ERROR;
-    case absl::StatusCode::kOutOfRange:
-      return v1::ATTEMPT_NUMERICAL;
-    case absl::StatusCode::kResourceExhausted:
-      return v1::ATTEMPT_OUT_OF_MEMORY;
-    case absl::StatusCode::kAborted:
-      return v1::ATTEMPT_DEVICE_FAULT;
-    default:
-      return v1::ATTEMPT_INTERNAL;
-  }
 }
 
 // A specification too long for a frame comes as the input file "spec".
@@ -89,7 +69,9 @@ absl::Status RunTask(ServerLink& link, ReceivedFrame& received, worker::v1::Resu
   }
   absl::StatusOr<JobInputs> inputs = JobInputs::Open(start, std::move(received.descriptors));
   if (!inputs.ok()) return inputs.status();
-  JobContext context(link, *inputs, start.device().empty() ? "cpu" : start.device());
+  const std::string device = start.device().empty() ? "cpu" : start.device();
+  if (start.interactive()) return AnswerExplainCalls(link, inputs->model(), device);
+  JobContext context(link, *inputs, device);
   v1::Progress began;
   began.set_phase("start");
   context.Progress(began);

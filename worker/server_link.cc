@@ -74,7 +74,18 @@ ReceivedFrame ServerLink::WaitForStart() {
   return std::move(*start_);
 }
 
-void ServerLink::Send(Frame frame) {
+// The server sends a call only after the answer to the one before, so a Cancel that came earlier is
+// not meant for this one.
+ReceivedFrame ServerLink::WaitForCall() {
+  absl::MutexLock lock(&mutex_);
+  mutex_.Await(
+      absl::Condition(+[](std::deque<ReceivedFrame>* calls) { return !calls->empty(); }, &calls_));
+  ReceivedFrame call = std::move(calls_.front());
+  calls_.pop_front();
+  return call;
+}
+
+void ServerLink::Send(Frame frame, const std::vector<int>& descriptors) {
   {
     absl::MutexLock lock(&mutex_);
     const auto window_open = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
@@ -84,7 +95,7 @@ void ServerLink::Send(Frame frame) {
     ++sent_;
   }
   // A failure means that the server is gone; the reader sees it too and ends the process.
-  if (!channel_.Send(std::move(frame)).ok()) stop_requested_ = true;
+  if (!channel_.Send(std::move(frame), descriptors).ok()) stop_requested_ = true;
 }
 
 absl::Status ServerLink::Publish(const std::string& purpose, absl::string_view bytes,
@@ -144,6 +155,12 @@ void ServerLink::Deliver(ReceivedFrame received) {
     case Frame::kAck: {
       absl::MutexLock lock(&mutex_);
       acknowledged_ = frame.ack().stored_through();
+      break;
+    }
+    case Frame::kExplainCall: {
+      absl::MutexLock lock(&mutex_);
+      stop_requested_ = false;
+      calls_.push_back(std::move(received));
       break;
     }
     case Frame::kCancel:

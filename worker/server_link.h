@@ -3,11 +3,13 @@
 
 #include <atomic>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
@@ -31,8 +33,11 @@ class ServerLink {
   // Blocks for the Start frame; the descriptors are those of start.inputs, by fd_index.
   ReceivedFrame WaitForStart();
 
+  // Blocks for the next ExplainCall frame; a stop request from before it is forgotten.
+  ReceivedFrame WaitForCall();
+
   // Blocks while too many frames are unacknowledged.
-  void Send(worker::v1::Frame frame);
+  void Send(worker::v1::Frame frame, const std::vector<int>& descriptors = {});
   // Asks for an output, writes `bytes`, announces it with `announce` (which gets the output id) and
   // waits until the server has published it. Returns the server's refusal.
   absl::Status Publish(const std::string& purpose, absl::string_view bytes,
@@ -62,6 +67,7 @@ class ServerLink {
   int64_t sent_ ABSL_GUARDED_BY(mutex_) = 0;
   int64_t acknowledged_ ABSL_GUARDED_BY(mutex_) = 0;
   std::unique_ptr<ReceivedFrame> start_ ABSL_GUARDED_BY(mutex_);
+  std::deque<ReceivedFrame> calls_ ABSL_GUARDED_BY(mutex_);
   std::map<int64_t, Answer> answers_ ABSL_GUARDED_BY(mutex_);
   int64_t next_output_ ABSL_GUARDED_BY(mutex_) = 1;
 

@@ -93,13 +93,10 @@ at::Tensor Regions(const DataSlice& slice, absl::Span<const int64_t> ids, int64_
 
 absl::StatusOr<ExplainSamples> ExplainSamples::Open(const v1::ExplainSpec& spec,
                                                     const ModelShape& shape, RunContext& context) {
+  if (spec.images_size() > 0) return OpenInline(spec, shape, kMaxInlineBytes);
   ExplainSamples samples;
   samples.shape_ = shape;
   samples.preprocess_ = spec.preprocess();
-  if (spec.images_size() > 0) {
-    RETURN_IF_ERROR(samples.DecodeInline(spec));
-    return samples;
-  }
   ASSIGN_OR_RETURN(samples.slice_, OpenSlice(spec.data(), "data", context));
   const DatasetInfo& info = samples.slice_->dataset->info();
   samples.data_name_ = samples.slice_->name;
@@ -109,13 +106,23 @@ absl::StatusOr<ExplainSamples> ExplainSamples::Open(const v1::ExplainSpec& spec,
   return samples;
 }
 
-absl::Status ExplainSamples::DecodeInline(const v1::ExplainSpec& spec) {
+absl::StatusOr<ExplainSamples> ExplainSamples::OpenInline(const v1::ExplainSpec& spec,
+                                                          const ModelShape& shape,
+                                                          size_t max_bytes) {
+  ExplainSamples samples;
+  samples.shape_ = shape;
+  samples.preprocess_ = spec.preprocess();
+  RETURN_IF_ERROR(samples.DecodeInline(spec, max_bytes));
+  return samples;
+}
+
+absl::Status ExplainSamples::DecodeInline(const v1::ExplainSpec& spec, size_t max_bytes) {
   size_t bytes = 0;
   for (const v1::InlineImage& image : spec.images()) bytes += image.data().size();
-  if (spec.images_size() > kMaxInlineImages || bytes > kMaxInlineBytes) {
+  if (spec.images_size() > kMaxInlineImages || bytes > max_bytes) {
     return absl::ResourceExhaustedError(absl::StrCat("images: ", spec.images_size(), " of ", bytes,
                                                      " bytes; at most ", kMaxInlineImages, " of ",
-                                                     kMaxInlineBytes, " bytes together"));
+                                                     max_bytes, " bytes together"));
   }
   std::vector<at::Tensor> images;
   std::vector<int64_t> labels;

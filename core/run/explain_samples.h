@@ -27,6 +27,9 @@ class ExplainSamples {
   // the image and the resize policies); RESOURCE_EXHAUSTED above 64 inline images or 1 MiB.
   static absl::StatusOr<ExplainSamples> Open(const v1::ExplainSpec& spec, const ModelShape& shape,
                                              RunContext& context);
+  // The inline images alone, together at most `max_bytes`.
+  static absl::StatusOr<ExplainSamples> OpenInline(const v1::ExplainSpec& spec,
+                                                   const ModelShape& shape, size_t max_bytes);
 
   int64_t size() const;
   // Positions begin..end. INVALID_ARGUMENT names a sample with a value outside [0,1].
@@ -37,7 +40,7 @@ class ExplainSamples {
   const std::vector<std::string>& class_names() const { return class_names_; }
 
  private:
-  absl::Status DecodeInline(const v1::ExplainSpec& spec);
+  absl::Status DecodeInline(const v1::ExplainSpec& spec, size_t max_bytes);
   absl::StatusOr<SampleChunk> ReadSlice(int64_t begin, int64_t end) const;
   absl::StatusOr<SampleChunk> ReadResized(int64_t begin, int64_t end) const;
 

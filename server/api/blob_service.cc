@@ -82,6 +82,8 @@ absl::Status BlobServiceImpl::FindMissing(const v1::FindMissingBlobsRequest& req
 
 grpc::ServerReadReactor<grpc::ByteBuffer>* BlobServiceImpl::Write(
     grpc::CallbackServerContext* context, grpc::ByteBuffer* response) {
+  if (const absl::Status& admission = CallOf(context).admission; !admission.ok())
+    return new FailedReadStream<grpc::ByteBuffer>(admission);
   return StartUpload(parts_, open_uploads_, context, response);
 }
 
@@ -102,7 +104,8 @@ grpc::ServerUnaryReactor* BlobServiceImpl::QueryWriteStatus(
 }
 
 grpc::ServerWriteReactor<v1::ReadResponse>* BlobServiceImpl::Read(
-    grpc::CallbackServerContext* /*context*/, const v1::ReadRequest* request) {
+    grpc::CallbackServerContext* context, const v1::ReadRequest* request) {
+  if (auto* const refused = RefuseStream<v1::ReadResponse>(context)) return refused;
   return StartDownload(parts_, *request);
 }
 

@@ -39,8 +39,10 @@ bool HasOwnCap(absl::string_view method) {
   return absl::EndsWith(method, "/WaitJob") || absl::EndsWith(method, "/Explain");
 }
 
-// WatchJob is served as bytes.
-bool IsRaw(absl::string_view method) { return absl::EndsWith(method, "/WatchJob"); }
+// These are served as bytes.
+bool ReceivesBytes(absl::string_view method) {
+  return absl::EndsWith(method, "/WatchJob") || absl::EndsWith(method, "/Write");
+}
 
 std::string TraceId(const grpc::ServerContextBase& context) {
   const auto& metadata = context.client_metadata();
@@ -63,16 +65,19 @@ class CallLog : public grpc::experimental::Interceptor {
     if (call_ != nullptr) Begin();
   }
 
+  // A call that never sent a status has lost its client.
   ~CallLog() override {
+    if (!ended_) Count(absl::StatusCode::kCancelled);
     Uncap();
     if (call_ != nullptr) gate_.Release(call_->reserved_bytes);
-    // A call that never sent a status has lost its client.
-    if (!ended_) Count(absl::CancelledError());
   }
 
   void Intercept(grpc::experimental::InterceptorBatchMethods* methods) override {
-    if (methods->QueryInterceptionHookPoint(InterceptionHookPoints::POST_RECV_MESSAGE))
-      Received(methods->GetRecvMessage());
+    if (methods->QueryInterceptionHookPoint(InterceptionHookPoints::POST_RECV_MESSAGE) &&
+        methods->GetRecvMessage() != nullptr) {
+      metrics_.RpcReceived(info_->method());
+      if (call_ != nullptr) Received(methods->GetRecvMessage());
+    }
     if (methods->QueryInterceptionHookPoint(InterceptionHookPoints::PRE_SEND_MESSAGE)) {
       metrics_.RpcSent(info_->method());
       if (call_ != nullptr)
@@ -98,13 +103,9 @@ class CallLog : public grpc::experimental::Interceptor {
     if (call_->admission.ok()) call_->reserved_bytes += bytes;
   }
 
-  // Null at the end of a stream.
   void Received(const void* message) {
-    if (message == nullptr) return;
-    metrics_.RpcReceived(info_->method());
-    if (call_ == nullptr) return;
     const int64_t bytes =
-        IsRaw(info_->method())
+        ReceivesBytes(info_->method())
             ? static_cast<int64_t>(static_cast<const grpc::ByteBuffer*>(message)->Length())
             : static_cast<int64_t>(
                   static_cast<const google::protobuf::MessageLite*>(message)->ByteSizeLong());
@@ -123,14 +124,14 @@ class CallLog : public grpc::experimental::Interceptor {
     Uncap();
     const absl::Status sent = FromGrpc(status);
     const absl::Status& seen = call_ != nullptr && !call_->cancelled.ok() ? call_->cancelled : sent;
-    Write(seen, Count(seen));
+    const double seconds = Count(seen.code());
+    if (!seen.ok()) metrics_.RpcFailed(info_->method(), ReasonOf(seen));
+    Write(seen, seconds);
   }
 
-  // Returns the seconds that the call took.
-  double Count(const absl::Status& status) {
+  double Count(absl::StatusCode code) {
     const double seconds = absl::ToDoubleSeconds(absl::Now() - started_);
-    metrics_.RpcHandled(info_->method(), static_cast<int>(status.code()), seconds);
-    if (!status.ok()) metrics_.RpcFailed(info_->method(), ReasonOf(status));
+    metrics_.RpcHandled(info_->method(), static_cast<int>(code), seconds);
     ended_ = true;
     return seconds;
   }

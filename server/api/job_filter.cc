@@ -2,7 +2,9 @@
 #include "server/api/job_filter.h"
 
 #include <functional>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
@@ -19,8 +21,7 @@ namespace {
 constexpr size_t kMaxFilterBytes = 1024;
 constexpr int kMaxDepth = 8;
 
-using JobNames = std::map<std::string, std::string>;
-using Test = std::function<bool(const v1::Job&, const JobNames&)>;
+using Test = std::function<bool(const v1::Job&)>;
 
 absl::Status BadFilter(size_t position, absl::string_view problem) {
   return InvalidField("filter", "BAD_FILTER",
@@ -109,20 +110,20 @@ struct JobFilter::Node {
   Test test;
   std::vector<std::shared_ptr<const Node>> parts;
 
-  bool Matches(const v1::Job& job, const JobNames& names) const {
+  bool Matches(const v1::Job& job) const {
     switch (kind) {
       case kTest:
-        return test(job, names);
+        return test(job);
       case kNot:
-        return !parts[0]->Matches(job, names);
+        return !parts[0]->Matches(job);
       case kAnd:
         for (const auto& part : parts) {
-          if (!part->Matches(job, names)) return false;
+          if (!part->Matches(job)) return false;
         }
         return true;
       default:
         for (const auto& part : parts) {
-          if (part->Matches(job, names)) return true;
+          if (part->Matches(job)) return true;
         }
         return false;
     }
@@ -137,8 +138,7 @@ using NodePtr = std::shared_ptr<const Node>;
 // Recursive descent, one method per level of the grammar.
 class Parser {
  public:
-  Parser(std::vector<Token> tokens, std::vector<std::string>& request_ids)
-      : tokens_(std::move(tokens)), request_ids_(request_ids) {}
+  explicit Parser(std::vector<Token> tokens) : tokens_(std::move(tokens)) {}
 
   absl::StatusOr<NodePtr> Parse() {
     ASSIGN_OR_RETURN(NodePtr root, ParseList(0, Node::kOr));
@@ -203,9 +203,7 @@ class Parser {
     RETURN_IF_ERROR(Expect("("));
     ASSIGN_OR_RETURN(const std::string key, LabelKey(Take()));
     RETURN_IF_ERROR(Expect(")"));
-    return Test([key](const v1::Job& job, const JobNames&) {
-      return job.options().labels().contains(key);
-    });
+    return Test([key](const v1::Job& job) { return job.options().labels().contains(key); });
   }
 
   absl::StatusOr<Test> ParseComparison() {
@@ -226,9 +224,7 @@ class Parser {
     if (is_time) return TimeTest(field.text, op.text, value);
     ASSIGN_OR_RETURN(Test equal, EqualTest(field.text, label, value));
     if (op.text == "=") return equal;
-    return Test([equal = std::move(equal)](const v1::Job& job, const JobNames& names) {
-      return !equal(job, names);
-    });
+    return Test([equal = std::move(equal)](const v1::Job& job) { return !equal(job); });
   }
 
   static absl::Status CheckField(const Token& field) {
@@ -259,47 +255,40 @@ class Parser {
                        absl::StrCat("\"", value.text, "\" is no time like 2030-01-31T12:00:00Z"));
     }
     const bool created = field == "create_time";
-    return Test([=](const v1::Job& job, const JobNames&) {
+    return Test([=](const v1::Job& job) {
       if (!created && !job.has_end_time()) return op == "!=";
       return Holds(op, FromProto(created ? job.create_time() : job.end_time()), time);
     });
   }
 
-  absl::StatusOr<Test> EqualTest(const std::string& field, const std::string& label,
-                                 const Token& value) {
+  static absl::StatusOr<Test> EqualTest(const std::string& field, const std::string& label,
+                                        const Token& value) {
     const std::string& text = value.text;
     if (field == "state") {
       ASSIGN_OR_RETURN(const auto state, EnumValue<v1::JobState>(value, "state"));
-      return Test([=](const v1::Job& job, const JobNames&) { return job.state() == state; });
+      return Test([=](const v1::Job& job) { return job.state() == state; });
     }
     if (field == "kind") {
       ASSIGN_OR_RETURN(const auto kind, EnumValue<v1::JobKind>(value, "kind"));
-      return Test([=](const v1::Job& job, const JobNames&) { return job.kind() == kind; });
+      return Test([=](const v1::Job& job) { return job.kind() == kind; });
     }
     if (field == "reason") {
       ASSIGN_OR_RETURN(const auto reason, EnumValue<v1::StateReason>(value, "reason"));
-      return Test(
-          [=](const v1::Job& job, const JobNames&) { return job.state_reason() == reason; });
+      return Test([=](const v1::Job& job) { return job.state_reason() == reason; });
     }
-    if (field == "owner")
-      return Test([=](const v1::Job& job, const JobNames&) { return job.owner() == text; });
+    if (field == "owner") return Test([=](const v1::Job& job) { return job.owner() == text; });
     if (field == "retry_of")
-      return Test([=](const v1::Job& job, const JobNames&) { return job.retry_of() == text; });
+      return Test([=](const v1::Job& job) { return job.retry_of() == text; });
     if (field == "request_id") {
-      request_ids_.push_back(text);
-      return Test([=](const v1::Job& job, const JobNames& names) {
-        const auto found = names.find(text);
-        return found != names.end() && found->second == job.name();
-      });
+      return Test([=](const v1::Job& job) { return job.options().request_id() == text; });
     }
-    return Test([=](const v1::Job& job, const JobNames&) {
+    return Test([=](const v1::Job& job) {
       const auto found = job.options().labels().find(label);
       return found != job.options().labels().end() && found->second == text;
     });
   }
 
   const std::vector<Token> tokens_;
-  std::vector<std::string>& request_ids_;
   size_t at_ = 0;
 };
 
@@ -310,12 +299,12 @@ absl::StatusOr<JobFilter> JobFilter::Parse(absl::string_view text) {
   if (text.size() > kMaxFilterBytes) return BadFilter(kMaxFilterBytes, "longer than 1024 bytes");
   ASSIGN_OR_RETURN(std::vector<Token> tokens, Tokenize(text));
   if (tokens.size() == 1) return filter;
-  ASSIGN_OR_RETURN(filter.root_, Parser(std::move(tokens), filter.request_ids_).Parse());
+  ASSIGN_OR_RETURN(filter.root_, Parser(std::move(tokens)).Parse());
   return filter;
 }
 
 bool JobFilter::Matches(const v1::Job& job) const {
-  return root_ == nullptr || root_->Matches(job, job_names_);
+  return root_ == nullptr || root_->Matches(job);
 }
 
 }  // namespace adamant

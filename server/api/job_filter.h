@@ -1,10 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <map>
 #include <memory>
-#include <string>
-#include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
@@ -17,8 +14,8 @@ namespace adamant {
 // Fields: state, kind, reason, owner, retry_of, request_id, label.KEY with = and !=; create_time
 // and end_time with = != < > <= >= and an RFC 3339 time. A value with other characters than
 // letters, digits and ._:/+- stands in double quotes, where \" and \\ are escaped. A job without
-// end_time meets no condition on it but !=; a missing label equals nothing. Immutable once its
-// request ids are resolved; copies are cheap.
+// end_time meets no condition on it but !=; a missing label equals nothing. Immutable; copies are
+// cheap.
 class JobFilter {
  public:
   // Empty text gives a filter that every job matches. INVALID_ARGUMENT / BAD_FILTER with the
@@ -26,21 +23,13 @@ class JobFilter {
   static absl::StatusOr<JobFilter> Parse(absl::string_view text);
 
   bool empty() const { return root_ == nullptr; }
+  // `job` is a header with options.request_id, as in JobListQuery.
   bool Matches(const v1::Job& job) const;
-
-  // Jobs do not carry their request_id: each that the text names has to be resolved to the name of
-  // its job; one that is not matches no job.
-  const std::vector<std::string>& request_ids() const { return request_ids_; }
-  void Resolve(const std::string& request_id, const std::string& job_name) {
-    job_names_[request_id] = job_name;
-  }
 
   struct Node;
 
  private:
   std::shared_ptr<const Node> root_;
-  std::vector<std::string> request_ids_;
-  std::map<std::string, std::string> job_names_;
 };
 
 }  // namespace adamant

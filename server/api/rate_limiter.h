@@ -11,8 +11,8 @@
 
 namespace adamant {
 
-// A token bucket per key; a rate of 0 is no limit. Buckets that are full again are forgotten, so that the memory is bounded
-// by what came lately. Thread-safe.
+// A token bucket per key; a rate of 0 is no limit. Buckets that are full again are forgotten, so
+// that the memory is bounded by what came lately. Thread-safe.
 class RateLimiter {
  public:
   RateLimiter(double per_second, double burst) : per_second_(per_second), burst_(burst) {}

@@ -9,12 +9,13 @@
 #include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
 #include "common/status_macros.h"
+#include "server/api/explain_call.h"
+#include "server/api/job_filter.h"
 #include "server/api/log_stream.h"
 #include "server/api/metric_points.h"
 #include "server/api/unary.h"
 #include "server/api/wait_call.h"
 #include "server/jobs/job.h"
-#include "server/store/await.h"
 
 namespace adamant {
 namespace {
@@ -100,70 +101,40 @@ grpc::ServerUnaryReactor* RobustnessServiceImpl::GetJob(grpc::CallbackServerCont
   return reactor;
 }
 
-absl::Status RobustnessServiceImpl::ResolveFilter(JobFilter& filter) {
-  for (const std::string& request_id : filter.request_ids()) {
-    const absl::StatusOr<std::string> name = Await<std::string>([&](Reply<std::string> reply) {
-      parts_.store.FindRequest(kLocalTenant, request_id, std::move(reply));
-    });
-    if (name.ok()) filter.Resolve(request_id, *name);
-    if (!name.ok() && !absl::IsNotFound(name.status())) return name.status();
-  }
-  return absl::OkStatus();
-}
-
-void RobustnessServiceImpl::List(const v1::ListJobsRequest& request, JobFilter filter,
-                                 Reply<v1::ListJobsResponse> reply) {
-  JobListQuery query;
-  query.tenant = kLocalTenant;
-  const std::string scope = absl::StrCat("ListJobs ", kLocalTenant, " ", request.filter());
-  const auto prepare = [&]() -> absl::Status {
-    ASSIGN_OR_RETURN(query.page_size, PageSize(request.page_size()));
-    if (request.page_token().empty()) return absl::OkStatus();
-    ASSIGN_OR_RETURN(const std::string position,
-                     parts_.tokens.Open(request.page_token(), scope, absl::Now()));
-    return ReadPosition(position, query);
-  };
-  if (absl::Status status = prepare(); !status.ok()) return reply(std::move(status));
-  if (!filter.empty()) {
-    query.matches = [filter = std::move(filter)](const v1::Job& job) {
-      return filter.Matches(job);
-    };
-  }
-  parts_.store.ListJobs(
-      std::move(query), [this, scope, reply = std::move(reply)](absl::StatusOr<JobPage> page) {
-        if (!page.ok()) return reply(page.status());
-        v1::ListJobsResponse response;
-        for (v1::Job& job : page->jobs) {
-          parts_.scheduler.Decorate(job);
-          KeepHeader(job);
-          *response.add_jobs() = std::move(job);
-        }
-        if (page->next_create_nanos != 0) {
-          response.set_next_page_token(parts_.tokens.Seal(
-              absl::StrCat(page->next_create_nanos, " ", page->next_uid), scope, absl::Now()));
-        }
-        reply(std::move(response));
-      });
-}
-
 grpc::ServerUnaryReactor* RobustnessServiceImpl::ListJobs(grpc::CallbackServerContext* context,
                                                           const v1::ListJobsRequest* request,
                                                           v1::ListJobsResponse* response) {
   if (auto* const refused = Refuse(context)) return refused;
-  absl::StatusOr<JobFilter> filter = JobFilter::Parse(request->filter());
-  if (!filter.ok()) return Answer(context, filter.status());
-  if (filter->request_ids().empty()) {
-    grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-    List(*request, *std::move(filter), AnswerWith(reactor, response));
-    return reactor;
-  }
-  return ReplyOn<v1::ListJobsResponse>(
-      parts_.calls, context, response,
-      [this, request, filter = *std::move(filter)](Reply<v1::ListJobsResponse> reply) mutable {
-        if (absl::Status status = ResolveFilter(filter); !status.ok())
-          return reply(std::move(status));
-        List(*request, std::move(filter), std::move(reply));
+  JobListQuery query;
+  query.tenant = kLocalTenant;
+  const std::string scope = absl::StrCat("ListJobs ", kLocalTenant, " ", request->filter());
+  const auto prepare = [&]() -> absl::Status {
+    ASSIGN_OR_RETURN(query.page_size, PageSize(request->page_size()));
+    ASSIGN_OR_RETURN(const JobFilter filter, JobFilter::Parse(request->filter()));
+    if (!filter.empty())
+      query.matches = [filter](const v1::Job& job) { return filter.Matches(job); };
+    if (request->page_token().empty()) return absl::OkStatus();
+    ASSIGN_OR_RETURN(const std::string position,
+                     parts_.tokens.Open(request->page_token(), scope, absl::Now()));
+    return ReadPosition(position, query);
+  };
+  if (absl::Status status = prepare(); !status.ok()) return Answer(context, status);
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  parts_.store.ListJobs(
+      std::move(query), [this, scope, reactor, response](absl::StatusOr<JobPage> page) {
+        if (!page.ok()) return reactor->Finish(ToGrpc(page.status()));
+        for (v1::Job& job : page->jobs) {
+          parts_.scheduler.Decorate(job);
+          KeepHeader(job);
+          *response->add_jobs() = std::move(job);
+        }
+        if (page->next_create_nanos != 0) {
+          response->set_next_page_token(parts_.tokens.Seal(
+              absl::StrCat(page->next_create_nanos, " ", page->next_uid), scope, absl::Now()));
+        }
+        reactor->Finish(grpc::Status::OK);
       });
+  return reactor;
 }
 
 grpc::ServerWriteReactor<grpc::ByteBuffer>* RobustnessServiceImpl::WatchJob(
@@ -250,9 +221,9 @@ std::function<void(v1::Job&)> RobustnessServiceImpl::Decorator() {
 }
 
 grpc::ServerUnaryReactor* RobustnessServiceImpl::Explain(grpc::CallbackServerContext* context,
-                                                         const v1::ExplainRequest* /*request*/,
-                                                         v1::ExplainResponse* /*response*/) {
-  return NotServed(context);
+                                                         const v1::ExplainRequest* request,
+                                                         v1::ExplainResponse* response) {
+  return StartExplain(parts_, context, *request, response);
 }
 
 }  // namespace adamant

@@ -6,7 +6,6 @@
 
 #include "adamant/v1/robustness_service.grpc.pb.h"
 #include "server/api/call_gate.h"
-#include "server/api/job_filter.h"
 #include "server/api/service_parts.h"
 #include "server/api/submitter.h"
 #include "server/api/watch_stream.h"
@@ -75,9 +74,6 @@ class RobustnessServiceImpl : public v1::RobustnessService::WithRawCallbackMetho
   grpc::ServerUnaryReactor* Run(Verb verb, grpc::CallbackServerContext* context,
                                 const v1::JobVerbRequest& request, v1::Job* response);
 
-  absl::Status ResolveFilter(JobFilter& filter);  // blocks on the store
-  void List(const v1::ListJobsRequest& request, JobFilter filter,
-            Reply<v1::ListJobsResponse> reply);
   std::function<void(v1::Job&)> Decorator();
 
   ServiceParts& parts_;

@@ -14,6 +14,7 @@
 #include "server/api/timers.h"
 #include "server/blobs/blob_store.h"
 #include "server/jobs/events.h"
+#include "server/jobs/interactive_pool.h"
 #include "server/jobs/scheduler.h"
 #include "server/store/job_store.h"
 #include "server/telemetry/metrics.h"
@@ -52,6 +53,7 @@ struct ServiceParts {
   // RESOURCE_EXHAUSTED / STORAGE_FULL when the disk has no room for new work: submits,
   // registrations and uploads ask first. Does not block.
   std::function<absl::Status()> storage_admission = [] { return absl::OkStatus(); };
+  InteractivePool* interactive = nullptr;  // null: Explain is not served
 };
 
 }  // namespace adamant

@@ -24,6 +24,9 @@ class SpecChecker {
   void CheckSpec(v1::JobSpec& spec);
   // A priority below 0 needs `admin`.
   void CheckOptions(v1::SubmitOptions& options, bool admin);
+  // The specification of the interactive Explain: the rules of an ExplainJob, for images inside the
+  // request, one explainer, and outputs that fit into the answer.
+  void CheckInteractive(v1::ExplainSpec& spec);
 
   void CheckPlugin(const std::string& field, absl::string_view family, v1::PluginSpec& spec);
   void CheckResourceId(const std::string& field, absl::string_view id);
@@ -59,10 +62,12 @@ class SpecChecker {
   void CheckAttack(v1::AttackSpec& spec);
   void CheckAttackOutputs(v1::AttackSpec& spec);
   void CheckExplain(v1::ExplainSpec& spec);
-  void CheckImages(const v1::ExplainSpec& spec);
+  void CheckExplainMaps(v1::ExplainSpec& spec);
+  void CheckImages(const v1::ExplainSpec& spec, size_t max_bytes);
   void CheckExplainTarget(v1::ExplainSpec& spec);
   void CheckExplainLooks(v1::ExplainSpec& spec);
   void CheckExplainOutputs(v1::ExplainSpec& spec);
+  void CheckInteractiveOutputs(v1::ExplainSpec& spec);
 
   void CheckModelSource(const std::string& field, v1::ModelSource& source, bool training);
   void CheckDataSource(const std::string& field, v1::DataSource& source,

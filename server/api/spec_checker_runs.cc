@@ -10,6 +10,7 @@ constexpr int kMaxAttacks = 64;
 constexpr int kMaxBatch = 65536;
 constexpr int kMaxImages = 64;
 constexpr size_t kMaxInlineBytes = 1 << 20;
+constexpr size_t kMaxInteractiveBytes = 4 << 20;
 constexpr int kMaxExplainers = 16;
 constexpr int kMaxSide = 4096;
 
@@ -76,8 +77,24 @@ void SpecChecker::CheckExplain(v1::ExplainSpec& spec) {
     CheckDataSource("spec.data", *spec.mutable_data(), "test");
   } else {
     if (spec.has_data()) Bad("spec.images", "replaces spec.data; give one of them");
-    CheckImages(spec);
+    CheckImages(spec, kMaxInlineBytes);
   }
+  CheckExplainMaps(spec);
+  CheckExplainOutputs(spec);
+}
+
+void SpecChecker::CheckInteractive(v1::ExplainSpec& spec) {
+  CheckModelSource("spec.model", *spec.mutable_model(), /*training=*/false);
+  if (spec.has_data()) Bad("spec.data", "belongs to an explain job; send images in the request");
+  if (spec.images().empty()) Bad("spec.images", "is missing: send at least one image");
+  CheckImages(spec, kMaxInteractiveBytes);
+  CheckExplainMaps(spec);
+  if (spec.explainers_size() > 1)
+    Bad("spec.explainers", "has more than one; send a request for each, or submit a job");
+  CheckInteractiveOutputs(spec);
+}
+
+void SpecChecker::CheckExplainMaps(v1::ExplainSpec& spec) {
   if (spec.explainers().empty()) spec.add_explainers()->set_name("grad_cam");
   if (spec.explainers_size() > kMaxExplainers)
     Bad("spec.explainers", absl::StrCat("has more than ", kMaxExplainers));
@@ -95,14 +112,13 @@ void SpecChecker::CheckExplain(v1::ExplainSpec& spec) {
                       *spec.mutable_attack()->mutable_threat(), /*inner=*/false);
   }
   if (!spec.analyses().empty()) NotServed("spec.analyses", "an analysis in an ExplainJob");
-  CheckExplainOutputs(spec);
   CheckExplainLooks(spec);
   if (spec.max_pictures() == 0) spec.set_max_pictures(32);
   Range("spec.max_pictures", spec.max_pictures(), 1, 10000);
   Range("spec.max_batch", spec.max_batch(), 0, kMaxBatch);
 }
 
-void SpecChecker::CheckImages(const v1::ExplainSpec& spec) {
+void SpecChecker::CheckImages(const v1::ExplainSpec& spec, size_t max_bytes) {
   if (spec.images_size() > kMaxImages)
     Bad("spec.images", absl::StrCat("has ", spec.images_size(), " images; at most ", kMaxImages));
   size_t bytes = 0;
@@ -130,8 +146,8 @@ void SpecChecker::CheckImages(const v1::ExplainSpec& spec) {
                        " (uint8) or ", 4 * pixels, " (float32)"));
     }
   }
-  if (bytes > kMaxInlineBytes) {
-    Bad("spec.images", absl::StrCat("together have ", bytes, " bytes; at most ", kMaxInlineBytes,
+  if (bytes > max_bytes) {
+    Bad("spec.images", absl::StrCat("together have ", bytes, " bytes; at most ", max_bytes,
                                     ". Register them as a dataset instead"));
   }
 }
@@ -169,6 +185,34 @@ void SpecChecker::CheckExplainOutputs(v1::ExplainSpec& spec) {
       NotServed(field, "REPORT");
     }
   }
+}
+
+void SpecChecker::CheckInteractiveOutputs(v1::ExplainSpec& spec) {
+  if (spec.outputs().empty()) {
+    for (const v1::ExplainOutput output : {v1::RAW_MAP, v1::OVERLAY_PNG, v1::TOP_CLASSES})
+      spec.add_outputs(output);
+  }
+  bool raw = false;
+  bool upsampled = false;
+  for (int i = 0; i < spec.outputs_size(); ++i) {
+    switch (spec.outputs(i)) {
+      case v1::RAW_MAP:
+        raw = true;
+        break;
+      case v1::UPSAMPLED_MAP:
+        upsampled = true;
+        break;
+      case v1::HEATMAP_PNG:
+      case v1::OVERLAY_PNG:
+      case v1::TOP_CLASSES:
+      case v1::LAYERS:
+        break;
+      default:
+        Bad(absl::StrCat("spec.outputs[", i, "]"),
+            "must be RAW_MAP, UPSAMPLED_MAP, HEATMAP_PNG, OVERLAY_PNG, TOP_CLASSES or LAYERS");
+    }
+  }
+  if (raw && upsampled) Bad("spec.outputs", "has RAW_MAP and UPSAMPLED_MAP; choose one of them");
 }
 
 void SpecChecker::CheckExplainLooks(v1::ExplainSpec& spec) {

@@ -16,9 +16,23 @@
 
 namespace adamant {
 
+inline grpc::ServerUnaryReactor* Answer(grpc::CallbackServerContext* context,
+                                        const absl::Status& status) {
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  reactor->Finish(ToGrpc(status));
+  return reactor;
+}
+
+// Null, or the answer to a call that the gate has refused: the first line of every handler.
+inline grpc::ServerUnaryReactor* Refuse(grpc::CallbackServerContext* context) {
+  const absl::Status& admission = CallOf(context).admission;
+  return admission.ok() ? nullptr : Answer(context, admission);
+}
+
 // Runs `work`, which may block, on the pool and finishes the call with what it returns.
 inline grpc::ServerUnaryReactor* RunOn(TaskPool& pool, grpc::CallbackServerContext* context,
                                        std::function<absl::Status()> work) {
+  if (auto* const refused = Refuse(context)) return refused;
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
   const bool taken =
       pool.Run([reactor, work = std::move(work)] { reactor->Finish(ToGrpc(work())); });
@@ -50,19 +64,6 @@ grpc::ServerUnaryReactor* ReplyOn(TaskPool& pool, grpc::CallbackServerContext* c
   return reactor;
 }
 
-inline grpc::ServerUnaryReactor* Answer(grpc::CallbackServerContext* context,
-                                        const absl::Status& status) {
-  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  reactor->Finish(ToGrpc(status));
-  return reactor;
-}
-
-// Null, or the answer to a call that the gate has refused: the first line of every handler.
-inline grpc::ServerUnaryReactor* Refuse(grpc::CallbackServerContext* context) {
-  const absl::Status& admission = CallOf(context).admission;
-  return admission.ok() ? nullptr : Answer(context, admission);
-}
-
 inline grpc::ServerUnaryReactor* NotServed(grpc::CallbackServerContext* context) {
   return Answer(context, absl::UnimplementedError("this call is not served by this release"));
 }
@@ -75,7 +76,15 @@ class FailedWriteStream : public grpc::ServerWriteReactor<Message> {
   void OnDone() override { delete this; }
 };
 
-// The same for a handler that answers with a stream.
+// The same for a stream that the client sends.
+template <typename Message>
+class FailedReadStream : public grpc::ServerReadReactor<Message> {
+ public:
+  explicit FailedReadStream(const absl::Status& status) { this->Finish(ToGrpc(status)); }
+  void OnDone() override { delete this; }
+};
+
+// Refuse for a handler that answers with a stream.
 template <typename Message>
 grpc::ServerWriteReactor<Message>* RefuseStream(grpc::CallbackServerContext* context) {
   const absl::Status& admission = CallOf(context).admission;

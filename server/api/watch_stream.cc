@@ -239,6 +239,8 @@ class WatchStream : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
 
   void PassDurable(const SharedEvent& event) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     cursor_ = event.seq;
+    const int64_t last = std::max(known_last_, subscription_->ring().last_seq());
+    parts_.metrics.WatchLag(std::max<int64_t>(0, last - event.seq));
     if (batch_ == nullptr) return;
     if (++batch_index_ >= batch_->events.size()) batch_.reset();
   }

@@ -5,59 +5,55 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/container/flat_hash_set.h"
 #include "absl/status/status.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
-#include "server/blobs/blob_store.h"
-#include "server/jobs/events.h"
+#include "server/jobs/attempt_types.h"
 #include "server/jobs/job_log.h"
 #include "server/jobs/outcome.h"
 #include "server/jobs/outputs.h"
-#include "server/jobs/scheduler.h"
-#include "server/store/job_store.h"
+#include "server/jobs/worker_link.h"
 #include "server/workers/watchdog.h"
-#include "server/workers/worker_pool.h"
 
 namespace adamant {
 
-// What attempts and validations work with; borrowed.
-struct JobServices {
-  JobStore& store;
-  BlobStore& blobs;
-  WorkerPool& pool;
-  EventHub& hub;
-  SchedulerOptions options;
-};
-
-enum class StopReason {
-  kNone,
-  kPause,    // asked by PauseJob: write a checkpoint
-  kCancel,   // asked by CancelJob
-  kTimeout,  // max_run_time is over
-  kDrain,    // the server goes down: write a checkpoint
-  kAbandon,  // kill at once and write nothing; the next start of the server recovers the job
-};
-
-v1::AttemptOutcome OutcomeOfStop(StopReason reason);
-const char* MessageOfStop(StopReason reason);
-
-// One attempt of one job, from claim to final commit, on the thread that calls Run. Every write
-// carries the fence of the claim; a refused one means that somebody else owns the job by now, and
-// the worker is killed. Stop may be called by any thread.
+// One attempt of one job, from claim to final commit, driven step by step by its owner:
+//   if (Begin()) { take a worker; OnWorker or OnNoWorker; while (supervising()) OnNews(...);
+//   reap the worker }  End();
+// Every write carries the fence of the claim; a refused one means that somebody else owns the job
+// by now, and the worker is killed. Owned by one thread; Stop may be called by any. Blocks on the
+// store and the disk, never on the worker.
 class Attempt {
  public:
-  Attempt(const JobServices& services, std::string uid, int slot);
+  Attempt(AttemptServices services, std::string uid, int slot, const Slot& place);
 
-  // Blocks until the job has left the worker.
-  void Run();
-  // A later reason replaces a milder one. `grace`: from the request to SIGTERM.
+  // Claims the job and opens its inputs. False: no worker is needed.
+  bool Begin();
+  // `link` must outlive supervision. Sends Start.
+  void OnWorker(WorkerLink& link);
+  void OnNoWorker(const absl::Status& status);
+  // What the worker printed.
+  void OnOutput(absl::string_view bytes);
+  // A frame, a protocol error, the exit with `wait_status`, or nothing until NextDeadline or a
+  // Wake.
+  void OnNews(WorkerNews& news, std::optional<int> wait_status);
+  bool supervising() const { return link_ != nullptr; }
+  absl::Time NextDeadline() const;  // steady
+  // The final commit. Nothing is written for an attempt that was fenced or abandoned.
+  void End();
+
+  // A later reason replaces a milder one. `grace`: from the request to SIGTERM. kFence and kAbandon
+  // kill at once, even while the attempt waits for the store.
   void Stop(StopReason reason, absl::Duration grace);
 
-  // After Run: when the job may start again.
-  absl::Time retry_at() const { return retry_at_; }
+  // After End.
+  AttemptOver over() const;
+  const v1::Attempt& record() const { return attempt_; }
+  const AttemptEnd& end() const { return end_; }
 
  private:
   static constexpr absl::Duration kExitLimit = absl::Seconds(5);  // from Result to the exit
@@ -68,12 +64,11 @@ class Attempt {
   };
 
   absl::Status Claim();
-  bool StartWorker();  // false: `end_` says why
-  void Supervise();
+  void FillAttempt(v1::Job& job, absl::Time now) const;
+  bool OpenInputs();
   void Commit();
 
   StopRequest CurrentStop() const;
-  absl::Time NextDeadline() const;
   void HandleStop(absl::Time now);
   void HandleDeadlines(absl::Time now);
   void HandleFrame(ReceivedFrame& received);
@@ -88,29 +83,32 @@ class Attempt {
   void OnResult(worker::v1::Result& result);
   void OnExit(int wait_status);
 
-  // A fenced write while the worker runs. False: the attempt lost its job and is over.
-  bool Change(std::vector<v1::JobState> states, std::function<absl::Status(JobDraft&)> apply);
+  // A fenced write while the worker runs. ABORTED: the attempt lost its job and is over.
+  absl::Status Change(std::function<absl::Status(JobDraft&)> apply);
   // Publishes an output and stores what names it; tells the worker how it went.
   void Publish(int64_t output_id, const v1::BlobRef& blob,
                std::function<absl::Status(JobDraft&)> apply);
-  void WriteLog(absl::string_view bytes);
   void EndStopped(StopReason reason);
   void ProtocolError(absl::string_view what);
   void Kill(v1::AttemptOutcome outcome, absl::string_view message);
-  void Reply(worker::v1::Frame frame, const std::vector<int>& descriptors = {});
+  void Fence(absl::string_view message);
+  void Send(worker::v1::Frame frame, const std::vector<int>& descriptors = {});
 
-  const JobServices& services_;
+  const AttemptServices services_;
   const std::string uid_;
   const int slot_;
+  const Slot place_;
 
   mutable absl::Mutex mutex_;
   StopRequest stop_ ABSL_GUARDED_BY(mutex_);
-  WorkerProcess* running_ ABSL_GUARDED_BY(mutex_) = nullptr;  // to wake
+  WorkerLink* running_ ABSL_GUARDED_BY(mutex_) = nullptr;  // what Stop may reach
 
-  // The rest belongs to Run's thread.
+  // The rest belongs to the owner.
   v1::Job job_;  // as claimed
   v1::Attempt attempt_;
-  std::optional<ReadyWorker> worker_;
+  absl::Time claimed_at_;  // steady
+  std::unique_ptr<StartPackage> package_;
+  WorkerLink* link_ = nullptr;
   std::unique_ptr<JobLogWriter> log_;
   int64_t earlier_log_bytes_ = 0;  // of earlier attempts
   std::unique_ptr<WorkerOutputs> outputs_;
@@ -118,8 +116,10 @@ class Attempt {
   absl::flat_hash_set<std::string> published_;  // digests this job produced
   absl::flat_hash_set<std::string> metric_names_;
   AttemptEnd end_;
+  bool claimed_ = false;
   bool ended_ = false;   // `end_` is decided; only the exit is awaited
   bool fenced_ = false;  // nothing may be written any more
+  bool killed_ = false;  // a signal was sent while it worked
   StopReason told_ = StopReason::kNone;
   int signals_sent_ = 0;
   absl::Time deadline_ = absl::InfiniteFuture();  // of max_run_time

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "common/failpoint.h"
 #include "server/jobs/attempt.h"
 #include "server/jobs/inputs.h"
 #include "server/jobs/job.h"
@@ -44,23 +45,21 @@ void ForgetOldCheckpoints(v1::Job& job) {
   }
 }
 
-const std::vector<v1::JobState>& WithWorker() {
-  static const auto* states =
-      new std::vector<v1::JobState>{v1::STARTING, v1::RUNNING, v1::PAUSING, v1::CANCELLING};
-  return *states;
-}
-
 }  // namespace
 
 void Attempt::OnHeartbeat(const worker::v1::Heartbeat& heartbeat) {
-  watchdog_->Heartbeat(heartbeat.step(), absl::Now());
+  watchdog_->Heartbeat(heartbeat.step(), services_.clock.Steady());
   end_.peak_host_bytes =
       std::max({end_.peak_host_bytes, heartbeat.rss_bytes(), heartbeat.peak_rss_bytes()});
   end_.peak_device_bytes = std::max(end_.peak_device_bytes, heartbeat.device_bytes());
+  const int64_t limit = job_.options().resources().host_memory_bytes();
+  if (limit > 0 && heartbeat.rss_bytes() > limit)
+    Kill(v1::ATTEMPT_OUT_OF_MEMORY,
+         absl::StrCat("the worker used more than resources.host_memory_bytes = ", limit));
 }
 
 void Attempt::OnProgress(v1::Progress progress) {
-  const absl::Time now = absl::Now();
+  const absl::Time now = services_.clock.Wall();
   const double reached = progress_.has_value() ? progress_->fraction_ratio() : 0;
   progress.set_fraction_ratio(
       std::max(reached, std::clamp(FiniteOrZero(progress.fraction_ratio()), 0.0, 1.0)));
@@ -70,12 +69,13 @@ void Attempt::OnProgress(v1::Progress progress) {
   if (progress.phase().size() > kMaxText) progress.mutable_phase()->resize(kMaxText);
   *progress.mutable_update_time() = ToProto(now);
   if (!progress_.has_value()) {
-    const bool mine = Change(WithWorker(), [&](JobDraft& draft) {
+    const absl::Status stored = Change([&](JobDraft& draft) {
       *draft.job.mutable_progress() = progress;
       if (draft.job.state() != v1::STARTING) return absl::OkStatus();
       return MoveJob(draft, v1::RUNNING, v1::STATE_REASON_UNSPECIFIED, "", now);
     });
-    if (!mine) return;
+    if (!stored.ok()) return;
+    services_.observer.OnFirstStep(job_.kind(), services_.clock.Steady() - claimed_at_);
   }
   progress_ = progress;
   services_.hub.SetProgress(uid_, attempt_, progress);
@@ -96,8 +96,8 @@ void Attempt::OnMetric(const v1::MetricEvent& metric) {
   }
   const bool warn = nonfinite && !std::exchange(warned_nonfinite_, true);
   if (accepted.points().empty() && !warn) return;
-  Change(WithWorker(), [&](JobDraft& draft) {
-    const absl::Time now = absl::Now();
+  Change([&](JobDraft& draft) {
+    const absl::Time now = services_.clock.Wall();
     for (const v1::MetricPoint& point : accepted.points()) SetLatest(draft.job, point);
     if (!accepted.points().empty()) *AddEvent(draft, v1::METRIC, now).mutable_metric() = accepted;
     if (warn) {
@@ -106,48 +106,51 @@ void Attempt::OnMetric(const v1::MetricEvent& metric) {
       warning.set_text("a metric was NaN or infinite; such points are not kept");
     }
     return absl::OkStatus();
-  });
+  }).IgnoreError();
 }
 
 void Attempt::OnWarning(const v1::WarningEvent& warning) {
-  Change(WithWorker(), [&](JobDraft& draft) {
-    v1::WarningEvent& stored = *AddEvent(draft, v1::WARNING, absl::Now()).mutable_warning();
+  Change([&](JobDraft& draft) {
+    v1::WarningEvent& stored =
+        *AddEvent(draft, v1::WARNING, services_.clock.Wall()).mutable_warning();
     stored.set_code(warning.code().substr(0, kMaxMetricName));
     stored.set_text(warning.text().substr(0, kMaxText));
     return absl::OkStatus();
-  });
+  }).IgnoreError();
 }
 
 void Attempt::OnLog(const worker::v1::Log& log) {
-  const std::string line =
-      absl::StrCat(absl::FormatTime("%Y-%m-%dT%H:%M:%E3SZ", absl::Now(), absl::UTCTimeZone()), " ",
-                   log.level().substr(0, 8), " ", log.text().substr(0, kMaxLogText), "\n");
-  WriteLog(line);
+  const std::string line = absl::StrCat(
+      absl::FormatTime("%Y-%m-%dT%H:%M:%E3SZ", services_.clock.Wall(), absl::UTCTimeZone()), " ",
+      log.level().substr(0, 8), " ", log.text().substr(0, kMaxLogText), "\n");
+  OnOutput(line);
 }
 
 void Attempt::OnOpenOutput(const worker::v1::OpenOutput& request) {
   worker::v1::Frame frame;
   worker::v1::OutputOpened& opened = *frame.mutable_output_opened();
   opened.set_output_id(request.output_id());
-  const absl::StatusOr<int> file = outputs_->Open(request.output_id(), request.max_bytes());
-  if (file.ok()) return Reply(std::move(frame), {*file});
+  const absl::Status failed = FailpointStatus("output.open");
+  const absl::StatusOr<int> file =
+      failed.ok() ? outputs_->Open(request.output_id(), request.max_bytes()) : failed;
+  if (file.ok()) return Send(std::move(frame), {*file});
   opened.mutable_refusal()->set_code(static_cast<int>(file.status().code()));
   opened.mutable_refusal()->set_message(std::string(file.status().message()));
-  Reply(std::move(frame));
+  Send(std::move(frame));
 }
 
 void Attempt::Publish(int64_t output_id, const v1::BlobRef& blob,
                       std::function<absl::Status(JobDraft&)> apply) {
   absl::Status status = outputs_->Publish(output_id, blob);
   if (status.ok()) {
-    status = Await<Done>([&](adamant::Reply<Done> reply) {
-               services_.store.PutBlobs(job_.tenant(), {blob}, absl::Now(), std::move(reply));
-             }).status();
+    status =
+        Await<Done>([&](Reply<Done> reply) {
+          services_.store.PutBlobs(job_.tenant(), {blob}, services_.clock.Wall(), std::move(reply));
+        }).status();
   }
-  if (status.ok()) {
-    if (!Change(WithWorker(), std::move(apply))) return;
-    published_.insert(blob.sha256());
-  }
+  if (status.ok()) status = Change(std::move(apply));
+  if (fenced_) return;
+  if (status.ok()) published_.insert(blob.sha256());
   worker::v1::Frame frame;
   frame.mutable_published()->set_output_id(output_id);
   if (!status.ok()) {
@@ -155,12 +158,12 @@ void Attempt::Publish(int64_t output_id, const v1::BlobRef& blob,
     refusal.set_code(static_cast<int>(status.code()));
     refusal.set_message(std::string(status.message()));
   }
-  Reply(std::move(frame));
+  Send(std::move(frame));
 }
 
 void Attempt::OnCheckpoint(const worker::v1::Checkpoint& checkpoint) {
-  Publish(checkpoint.output_id(), checkpoint.blob(), [checkpoint](JobDraft& draft) {
-    const absl::Time now = absl::Now();
+  Publish(checkpoint.output_id(), checkpoint.blob(), [this, checkpoint](JobDraft& draft) {
+    const absl::Time now = services_.clock.Wall();
     v1::CheckpointEvent& event = *AddEvent(draft, v1::CHECKPOINT, now).mutable_checkpoint();
     event.set_step(checkpoint.step());
     *event.mutable_blob() = checkpoint.blob();
@@ -180,8 +183,8 @@ void Attempt::OnArtifact(const worker::v1::Artifact& frame) {
   if (artifact.role() == kCheckpointRole || artifact.role().size() > kMaxMetricName ||
       artifact.name().size() > kMaxText || artifact.media_type().size() > kMaxText)
     return ProtocolError("an artifact with a bad role or name");
-  Publish(frame.output_id(), artifact.blob(), [artifact](JobDraft& draft) mutable {
-    const absl::Time now = absl::Now();
+  Publish(frame.output_id(), artifact.blob(), [this, artifact](JobDraft& draft) mutable {
+    const absl::Time now = services_.clock.Wall();
     if (draft.job.artifacts_size() >= kMaxArtifacts)
       return absl::ResourceExhaustedError("a job keeps at most 1000 artifacts");
     *artifact.mutable_create_time() = ToProto(now);
@@ -220,7 +223,7 @@ void Attempt::OnResult(worker::v1::Result& result) {
       return ProtocolError("a result of another task");
   }
   ended_ = true;
-  exit_by_ = absl::Now() + kExitLimit;
+  exit_by_ = services_.clock.Steady() + kExitLimit;
 }
 
 }  // namespace adamant

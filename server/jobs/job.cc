@@ -48,10 +48,6 @@ void AddReference(const std::string& name, std::vector<std::string>& names) {
     names.push_back(name);
 }
 
-absl::Duration DurationOf(const google::protobuf::Duration& duration) {
-  return absl::Seconds(duration.seconds()) + absl::Nanoseconds(duration.nanos());
-}
-
 absl::Status WrongState(const v1::Job& job, absl::string_view verb) {
   const std::string state = v1::JobState_Name(job.state());
   return WithReason(
@@ -263,6 +259,10 @@ google::protobuf::Timestamp ToProto(absl::Time time) {
 
 absl::Time FromProto(const google::protobuf::Timestamp& time) {
   return absl::FromUnixSeconds(time.seconds()) + absl::Nanoseconds(time.nanos());
+}
+
+absl::Duration DurationOf(const google::protobuf::Duration& duration) {
+  return absl::Seconds(duration.seconds()) + absl::Nanoseconds(duration.nanos());
 }
 
 }  // namespace adamant

@@ -10,6 +10,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "adamant/v1/job.pb.h"
+#include "google/protobuf/duration.pb.h"
 #include "google/protobuf/timestamp.pb.h"
 #include "server/store/job_store.h"
 
@@ -67,5 +68,6 @@ const v1::Attempt& LastAttempt(const v1::Job& job);
 
 google::protobuf::Timestamp ToProto(absl::Time time);
 absl::Time FromProto(const google::protobuf::Timestamp& time);
+absl::Duration DurationOf(const google::protobuf::Duration& duration);
 
 }  // namespace adamant

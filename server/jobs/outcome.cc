@@ -135,6 +135,7 @@ void StateMemoryNeeded(AttemptEnd& end) {
   const int64_t peak = device ? end.peak_device_bytes : end.peak_host_bytes;
   absl::StrAppend(&end.message, "; it needed more than ", peak, " bytes of ",
                   device ? "device" : "host", " memory");
+  end.error.set_code(static_cast<int>(absl::StatusCode::kResourceExhausted));
   end.error.set_message(end.message);
 }
 
@@ -235,6 +236,13 @@ absl::Status EndAttempt(JobDraft& draft, const AttemptEnd& end, const Verdict& v
   if (verdict.delay > absl::ZeroDuration())
     *job.mutable_retry_time() = ToProto(now + verdict.delay);
   return absl::OkStatus();
+}
+
+absl::Status FailJob(JobDraft& draft, v1::StateReason reason, const std::string& message,
+                     absl::Time now) {
+  draft.job.mutable_error()->set_code(static_cast<int>(absl::StatusCode::kFailedPrecondition));
+  draft.job.mutable_error()->set_message(message);
+  return MoveJob(draft, v1::FAILED, reason, message, now);
 }
 
 absl::Status RecoverJob(JobDraft& draft, absl::Time now) {

@@ -56,6 +56,10 @@ std::vector<v1::Model> TrainedModels(const v1::Job& job, const v1::JobReport& re
 absl::Status EndAttempt(JobDraft& draft, const AttemptEnd& end, const Verdict& verdict,
                         absl::Time now);
 
+// Ends a job that never started.
+absl::Status FailJob(JobDraft& draft, v1::StateReason reason, const std::string& message,
+                     absl::Time now);
+
 // The end of an attempt whose server died: CANCELLED if that was asked, PAUSED likewise, else
 // QUEUED, uncharged.
 absl::Status RecoverJob(JobDraft& draft, absl::Time now);

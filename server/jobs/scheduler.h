@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -20,6 +21,16 @@
 
 namespace adamant {
 
+class Clock;
+class RunObserver;
+
+// What a device says of itself, beside what the scheduler placed there.
+struct DeviceCondition {
+  int64_t free_bytes = 0;
+  int64_t total_bytes = 0;
+  std::string unhealthy;  // why nothing should run there; empty = healthy
+};
+
 struct SchedulerOptions {
   std::string log_folder;                           // job logs; see job_log.h
   std::string scratch_folder;                       // unnamed output files of workers
@@ -31,6 +42,25 @@ struct SchedulerOptions {
   int64_t validation_memory_bytes = int64_t{4} << 30;
   int max_validations = 2;
   int max_queued_jobs = 10000;
+  int max_queued_jobs_per_tenant = 1000;
+  absl::Duration max_skip = absl::Minutes(10);  // a job too large for the room left waits no longer
+  // Renewed every third of it; an owner that could not renew gives up a sixth before its end.
+  absl::Duration lease_ttl = absl::Seconds(30);
+  absl::Duration housekeeping_every = absl::Minutes(1);
+  std::map<std::string, double> tenant_weights;  // of the fair share; default 1
+
+  // The memory ledgers: bytes that jobs may use together, and per device ("cuda:0"). 0 or absent =
+  // not limited.
+  int64_t host_memory_bytes = 0;
+  std::map<std::string, int64_t> device_memory_bytes;
+  // Fills what a job leaves unset of its resources. Unset = nothing is assumed.
+  std::function<v1::Resources(const v1::JobSpec&, const v1::Model* model, const v1::Dataset* data)>
+      estimate;
+  // The condition of a slot's device, or nothing when it is not known. Must not block.
+  std::function<std::optional<DeviceCondition>(int slot)> device_condition;
+
+  RunObserver* observer = nullptr;  // borrowed, like the clock
+  const Clock* clock = nullptr;     // unset = the real one
 };
 
 struct SchedulerStatus {

@@ -9,6 +9,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "common/status_macros.h"
+#include "server/jobs/outcome.h"
 #include "server/store/await.h"
 
 namespace adamant {

@@ -8,7 +8,7 @@
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
 #include "adamant/worker/v1/worker.pb.h"
-#include "server/jobs/attempt.h"
+#include "server/jobs/attempt_types.h"
 #include "server/jobs/inputs.h"
 
 namespace adamant {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <atomic>
 #include <deque>
 #include <functional>
 #include <thread>
@@ -8,40 +9,48 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
+#include "absl/strings/string_view.h"
 #include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
+#include "server/store/store_executor.h"
 
 namespace adamant {
 
-// One command of a transaction.
-struct StoreCommand {
-  bool writes = false;
-  // Runs inside the transaction, on the writer thread. An error means that the database failed.
-  std::function<absl::Status()> run;
-  // Runs on the reply thread after the commit. An error means that nothing was committed.
-  std::function<void(const absl::Status&)> finish;
-};
-
-// How a batch is bracketed; called on the writer thread.
+// How a batch is bracketed; all but on_fatal are called on the writer thread.
 struct TransactionHooks {
   std::function<absl::Status()> begin;
+  // RESOURCE_EXHAUSTED = the disk is full and nothing was stored: the batch is rolled back and
+  // refused. Any other error is fatal.
   std::function<absl::Status()> commit;
-  std::function<void(absl::Status)>
-      on_fatal;  // called once, when begin, a command or commit failed
+  std::function<absl::Status()> rollback;
+  // The state of the database after a command. Errors as those of commit.
+  std::function<absl::Status()> status;
+  // Called once, on the writer thread.
+  std::function<void(absl::Status)> on_fatal;
+  // What dominated a transaction, and how long it took. Optional.
+  std::function<void(absl::string_view, absl::Duration)> on_transaction;
 };
 
-// Group commit: everything queued while the writer was busy becomes one transaction. A failure is
-// never retried: all later commands finish with UNAVAILABLE / STORE_UNAVAILABLE. Thread-safe; the
-// destructor runs what is queued, then ends both threads.
-class CommitQueue {
+// Group commit: everything queued while the writer was busy becomes one transaction. Reads run
+// between commits. A failure is never retried: all later commands finish with UNAVAILABLE /
+// STORE_UNAVAILABLE. Thread-safe; the destructor runs what is queued, then ends both threads.
+class CommitQueue final : public StoreExecutor {
  public:
-  static constexpr size_t kMaxBatch = 64;
+  static constexpr size_t kMaxBatch = 64;         // commands
+  static constexpr int kMaxBatchEventRows = 500;  // the command that reaches it is the last
+  static constexpr absl::Duration kLinger = absl::Milliseconds(20);
 
   explicit CommitQueue(TransactionHooks hooks);
-  ~CommitQueue();
+  ~CommitQueue() override;
 
-  void Add(StoreCommand command);
+  void Add(StoreCommand command) override;
+  absl::Status failure() const override;
 
  private:
+  struct Queued {
+    StoreCommand command;
+    absl::Time since;
+  };
   using Batch = std::vector<StoreCommand>;
   struct Finished {
     Batch batch;
@@ -50,15 +59,26 @@ class CommitQueue {
 
   void WriteLoop();
   void ReplyLoop();
-  absl::Status Execute(const Batch& batch);
+  bool HasWork() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool MayStart() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool HasReplies() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  Batch TakeBatch() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Finish(Batch batch, absl::Status status);
+  // Runs as many as fit into one transaction; what did not run goes back to the queue.
+  void RunWrites(Batch batch);
+  void RunReads(Batch batch);
+  absl::Status Execute(Batch& batch, size_t& ran, std::vector<StoreStep>& steps);
+  absl::Status SettleFailure(absl::Status status);
 
   const TransactionHooks hooks_;
   absl::Mutex mutex_;
-  std::deque<StoreCommand> queue_ ABSL_GUARDED_BY(mutex_);
+  std::deque<StoreCommand> reads_ ABSL_GUARDED_BY(mutex_);
+  std::deque<Queued> writes_ ABSL_GUARDED_BY(mutex_);
   std::deque<Finished> finished_ ABSL_GUARDED_BY(mutex_);
+  bool reads_are_next_ ABSL_GUARDED_BY(mutex_) = true;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   bool writer_ended_ ABSL_GUARDED_BY(mutex_) = false;
-  absl::Status failure_;  // writer thread only
+  std::atomic<bool> failed_{false};
   std::thread writer_;
   std::thread replier_;
 };

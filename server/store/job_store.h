@@ -58,6 +58,8 @@ struct JobChange {
   // Edits the draft inside the transaction, on the store's thread: pure and quick. An error rolls
   // this change back and becomes the reply. A draft left as it was writes nothing.
   std::function<absl::Status(JobDraft&)> apply;
+  bool may_linger = false;  // only appends METRIC events: may wait up to 20 ms for company
+  absl::Duration lease_ttl = absl::Seconds(30);  // of the lease that comes with a new fence
 };
 
 // Which durable events of a job to read.
@@ -85,9 +87,11 @@ struct GarbageQuery {
 struct JobListQuery {
   std::string tenant;
   int page_size = 50;
-  int64_t max_bytes = 2 << 20;                  // of the jobs together
-  std::function<bool(const v1::Job&)> matches;  // unset = all
-  int64_t after_create_nanos = 0;               // keyset position; 0 = the first page
+  int64_t max_bytes = 2 << 20;  // of the jobs together
+  // Unset = all. Sees a header of the job: name, tenant, owner, kind, state, state_reason,
+  // create_time, end_time, retry_of, options {display_name, labels, request_id}. Pure and quick.
+  std::function<bool(const v1::Job&)> matches;
+  int64_t after_create_nanos = 0;  // keyset position; 0 = the first page
   std::string after_uid;
 };
 
@@ -173,10 +177,8 @@ class JobStore {
   virtual void ReadEvents(EventQuery query, Reply<EventPage> reply) = 0;
   // The name of the job that a submit with this request_id made. NOT_FOUND for an unknown one and
   // for that of a deleted job.
-  virtual void FindRequest(std::string /*tenant*/, std::string /*request_id*/,
-                           Reply<std::string> reply) {
-    reply(absl::UnimplementedError("this store cannot look up a request_id"));
-  }
+  virtual void FindRequest(std::string tenant, std::string request_id,
+                           Reply<std::string> reply) = 0;
   // Newest SUCCEEDED and reproducible job of the tenant with this spec_digest. NOT_FOUND.
   virtual void FindResult(std::string tenant, std::string spec_digest, Reply<v1::Job> reply) = 0;
 

@@ -23,7 +23,7 @@ absl::Status SqliteDatabase::Open(const std::string& path) {
   sqlite3_db_config(handle_, SQLITE_DBCONFIG_DEFENSIVE, 1, nullptr);
   return Execute(
       "PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;"
-      "PRAGMA trusted_schema=OFF; PRAGMA foreign_keys=ON;");
+      "PRAGMA trusted_schema=OFF; PRAGMA foreign_keys=ON; PRAGMA temp_store=MEMORY;");
 }
 
 absl::Status SqliteDatabase::Execute(const char* script) {
@@ -31,6 +31,13 @@ absl::Status SqliteDatabase::Execute(const char* script) {
   const int code = sqlite3_exec(handle_, script, nullptr, nullptr, nullptr);
   if (code != SQLITE_OK) Fail(code);
   return status_;
+}
+
+absl::Status SqliteDatabase::Rollback() {
+  if (!status_.ok() && !absl::IsResourceExhausted(status_)) return status_;
+  status_ = absl::OkStatus();
+  // SQLite rolls back by itself after some errors.
+  return sqlite3_get_autocommit(handle_) != 0 ? absl::OkStatus() : Execute("ROLLBACK");
 }
 
 void SqliteDatabase::Fail(int code) {
@@ -43,9 +50,13 @@ void SqliteDatabase::Fail(int code) {
       status_ = absl::FailedPreconditionError(
           absl::StrCat("another process has the store open; stop it first. ", text));
       break;
+    case SQLITE_FULL:
+      status_ = absl::ResourceExhaustedError(text);
+      break;
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB:
-      status_ = absl::DataLossError(text);
+      status_ = absl::DataLossError(
+          absl::StrCat("the store is damaged; restore it from a backup. ", text));
       break;
     default:
       status_ = absl::InternalError(text);

@@ -26,10 +26,16 @@ class SqliteDatabase {
   // FAILED_PRECONDITION when another process holds the file.
   absl::Status Open(const std::string& path);
   absl::Status Execute(const char* script);
+  // Ends the transaction, if one is under way, and forgets an error that only said that the disk is
+  // full.
+  absl::Status Rollback();
+  // RESOURCE_EXHAUSTED = the disk is full and the transaction may be rolled back; DATA_LOSS = the
+  // file is damaged; FAILED_PRECONDITION = another process holds it; else INTERNAL.
   const absl::Status& status() const { return status_; }
 
  private:
   friend class SqliteQuery;
+  friend class SqliteBackup;
   sqlite3_stmt* Prepared(const char* sql);
   void Fail(int code);
 

@@ -1,193 +1,212 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "server/store/sqlite_jobs.h"
-
-#include <limits>
+// The tables jobs, history and specs.
 #include <utility>
 
-#include "absl/strings/str_cat.h"
-#include "server/store/sqlite_session.h"
+#include "common/serialize.h"
+#include "server/store/sqlite_tables.h"
 
 namespace adamant {
 namespace {
 
-constexpr int64_t kMaxEventBytes = 1 << 20;  // of one ReadEvents
-constexpr int kMaxScannedJobs = 5000;        // by one ListJobs
-
-#define ADAMANT_JOB_COLUMNS "uid, tenant, fence, revision, job, spec, result"
-
-JobRow RowAt(const SqliteQuery& query) {
-  JobRow row{query.TextAt(0), query.TextAt(1), query.IntAt(2), query.IntAt(3),
-             ParseStored<v1::Job>(query.BlobAt(4))};
-  *row.job.mutable_spec() = ParseStored<v1::JobSpec>(query.BlobAt(5));
-  if (!query.BlobAt(6).empty())
-    *row.job.mutable_result() = ParseStored<v1::JobReport>(query.BlobAt(6));
-  return row;
-}
-
 // The part of a job that changes.
-std::string MutablePart(v1::Job job) {
+std::string WithoutSpec(v1::Job job) {
   job.clear_spec();
-  job.clear_result();
   return SerializeStably(job);
 }
 
-bool IsLive(const v1::Job& job) {
-  return job.state() != v1::SUCCEEDED && job.state() != v1::FAILED && job.state() != v1::CANCELLED;
+// Columns job, spec, metric_points, compacted_seq.
+JobRow RowAt(const SqliteQuery& query) {
+  JobRow row{ParseStored<v1::Job>(query.BlobAt(0)), query.IntAt(2), query.IntAt(3)};
+  *row.job.mutable_spec() = ParseStored<v1::JobSpec>(query.BlobAt(1));
+  return row;
 }
 
-int64_t FenceOf(const v1::Job& job) {
-  return job.attempts().empty() ? 0 : job.attempts().rbegin()->fence();
+std::vector<std::string> Texts(SqliteQuery& query) {
+  std::vector<std::string> texts;
+  while (query.Next()) texts.push_back(query.TextAt(0));
+  return texts;
 }
 
-int64_t CreateNanos(const v1::Job& job) {
-  return job.create_time().seconds() * 1'000'000'000 + job.create_time().nanos();
-}
+bool IsReusable(const v1::Job& job) { return job.state() == v1::SUCCEEDED && job.reproducible(); }
 
 }  // namespace
 
-std::optional<JobRow> SqliteJobs::Find(absl::string_view uid) {
-  SqliteQuery query(database_, "SELECT " ADAMANT_JOB_COLUMNS " FROM jobs WHERE uid = ?");
-  if (!query.Text(uid).Next()) return std::nullopt;
-  return RowAt(query);
-}
-
-// Gives `events` their seq and stores them.
-void SqliteJobs::AppendEvents(absl::string_view uid, v1::Job& job,
-                              std::vector<v1::JobEvent>& events) {
-  for (v1::JobEvent& event : events) {
-    event.set_seq(job.last_event_seq() + 1);
-    job.set_last_event_seq(event.seq());
-    const std::string bytes = SerializeStably(event);
-    SqliteQuery(database_, "INSERT INTO events(uid, seq, event) VALUES(?, ?, ?)")
-        .Text(uid)
-        .Int(event.seq())
-        .Blob(bytes)
-        .Execute();
+std::optional<JobRow> SqliteTables::FindJob(absl::string_view uid) {
+  {
+    SqliteQuery live(database_,
+                     "SELECT job, spec, metric_points, 0 FROM jobs JOIN specs USING(uid) "
+                     "WHERE jobs.uid = ?");
+    if (live.Text(uid).Next()) return RowAt(live);
   }
+  SqliteQuery ended(database_,
+                    "SELECT job, spec, metric_points, compacted_seq FROM history JOIN specs "
+                    "USING(uid) WHERE history.uid = ?");
+  if (ended.Text(uid).Next()) return RowAt(ended);
+  return std::nullopt;
 }
 
-std::vector<v1::JobEvent> SqliteJobs::Insert(NewJob& job) {
-  const std::string uid = job.job.name().substr(job.job.name().find('/') + 1);
-  job.job.set_etag("1");
-  job.job.set_last_event_seq(1);
-  job.event.set_seq(1);
-  const std::string bytes = MutablePart(job.job);
-  const std::string spec = SerializeStably(job.job.spec());
-  SqliteQuery(database_,
-              "INSERT INTO jobs(uid, tenant, kind, state, live, fence, revision, seq, "
-              "create_nanos, job, spec) VALUES(?, ?, ?, ?, 1, 0, 1, 1, ?, ?, ?)")
-      .Text(uid)
-      .Text(job.job.tenant())
-      .Int(job.job.kind())
-      .Int(job.job.state())
-      .Int(CreateNanos(job.job))
-      .Blob(bytes)
+void SqliteTables::InsertJob(const JobRow& row, absl::string_view request_id) {
+  const JobHeader header = HeaderOf(row.job, request_id);
+  const std::string spec = SerializeStably(row.job.spec());
+  SqliteQuery(database_, "INSERT INTO specs(uid, spec) VALUES(?, ?)")
+      .Text(header.uid)
       .Blob(spec)
       .Execute();
-  job.job.set_last_event_seq(0);
-  std::vector<v1::JobEvent> events{job.event};
-  AppendEvents(uid, job.job, events);
-  for (const std::string& name : job.references) {
-    SqliteQuery(database_, "INSERT INTO job_references(uid, name) VALUES(?, ?)")
-        .Text(uid)
-        .Text(name)
-        .Execute();
-  }
-  if (!job.request_id.empty()) {
-    SqliteQuery(database_,
-                "INSERT INTO requests(tenant, request_id, content_digest, uid) VALUES(?, ?, ?, ?)")
-        .Text(job.job.tenant())
-        .Text(job.request_id)
-        .Text(job.content_digest)
-        .Text(uid)
-        .Execute();
-  }
-  return events;
+  if (!IsLive(row.job)) return InsertHistory(row, header.fixed);
+  const std::string bytes = WithoutSpec(row.job);
+  SqliteQuery(database_,
+              "INSERT INTO jobs(uid, tenant, kind, state, reason, fence, create_nanos, "
+              "metric_points, fixed, job) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
+      .Text(header.uid)
+      .Text(header.tenant)
+      .Int(header.kind)
+      .Int(header.state)
+      .Int(header.reason)
+      .Int(FenceOf(row.job))
+      .Int(header.create_nanos)
+      .Int(row.metric_points)
+      .Blob(header.fixed)
+      .Blob(bytes)
+      .Execute();
 }
 
-absl::Status SqliteJobs::Update(const JobRow& row, JobDraft& draft) {
-  AppendEvents(row.uid, draft.job, draft.events);
-  draft.job.set_etag(absl::StrCat(row.revision + 1));
-  const std::string bytes = MutablePart(draft.job);
-  const std::string result =
-      draft.job.has_result() ? SerializeStably(draft.job.result()) : std::string();
-  const int64_t written =
-      SqliteQuery(database_,
-                  "UPDATE jobs SET state = ?, live = ?, fence = ?, revision = ?, seq = ?, job = ?, "
-                  "result = ? WHERE uid = ? AND fence = ? AND state = ?")
-          .Int(draft.job.state())
-          .Int(IsLive(draft.job) ? 1 : 0)
-          .Int(FenceOf(draft.job))
-          .Int(row.revision + 1)
-          .Int(draft.job.last_event_seq())
-          .Blob(bytes)
-          .Blob(result)
-          .Text(row.uid)
-          .Int(row.fence)
-          .Int(row.job.state())
-          .Execute();
-  if (written != 1 && database_.status().ok())
-    return absl::InternalError("a job changed under the writer");
-  return absl::OkStatus();
+void SqliteTables::InsertHistory(const JobRow& row, absl::string_view fixed) {
+  const v1::Job& job = row.job;
+  const std::string uid = UidOf(job);
+  const std::string bytes = WithoutSpec(job);
+  SqliteQuery(database_,
+              "INSERT INTO history(uid, tenant, kind, state, reason, create_nanos, end_nanos, "
+              "expire_nanos, reusable, spec_digest, metric_points, compacted_seq, fixed, job) "
+              "VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
+      .Text(uid)
+      .Text(job.tenant())
+      .Int(job.kind())
+      .Int(job.state())
+      .Int(job.state_reason())
+      .Int(NanosOf(job.create_time()))
+      .Int(NanosOf(job.end_time()))
+      .Int(NanosOf(job.expire_time()))
+      .Int(IsReusable(job) ? 1 : 0)
+      .Text(job.spec_digest())
+      .Int(row.metric_points)
+      .Int(row.compacted_through_seq)
+      .Blob(fixed)
+      .Blob(bytes)
+      .Execute();
 }
 
-JobPage SqliteJobs::List(const JobListQuery& list) {
-  SqliteQuery query(database_, "SELECT " ADAMANT_JOB_COLUMNS
-                               " FROM jobs WHERE tenant = ? AND create_nanos <= ? AND NOT "
-                               "(create_nanos = ? AND uid <= ?) "
-                               "ORDER BY create_nanos DESC, uid LIMIT ?");
-  const int64_t from =
-      list.after_create_nanos > 0 ? list.after_create_nanos : std::numeric_limits<int64_t>::max();
-  query.Text(list.tenant).Int(from).Int(from).Text(list.after_uid).Int(kMaxScannedJobs);
-  JobPage page;
-  int64_t bytes = 0;
-  int scanned = 0;
-  while (query.Next()) {
-    JobRow row = RowAt(query);
-    page.next_create_nanos = CreateNanos(row.job);
-    page.next_uid = row.uid;
-    ++scanned;
-    if (list.matches && !list.matches(row.job)) continue;
-    bytes += static_cast<int64_t>(row.job.ByteSizeLong());
-    page.jobs.push_back(std::move(row.job));
-    if (static_cast<int>(page.jobs.size()) >= list.page_size || bytes >= list.max_bytes)
-      return page;
-  }
-  if (scanned < kMaxScannedJobs) {
-    page.next_create_nanos = 0;
-    page.next_uid.clear();
-  }
-  return page;
+bool SqliteTables::UpdateJob(const JobRow& before, const JobRow& after) {
+  if (!IsLive(before.job)) return UpdateHistory(before, after);
+  return IsLive(after.job) ? UpdateLive(before, after) : MoveToHistory(before, after);
 }
 
-std::vector<JobHead> SqliteJobs::LoadLive() {
-  SqliteQuery query(database_, "SELECT " ADAMANT_JOB_COLUMNS " FROM jobs WHERE live = 1");
-  std::vector<JobHead> heads;
-  while (query.Next()) {
-    JobRow row = RowAt(query);
-    JobHead& head = heads.emplace_back(JobHead{row.uid, std::move(row.job), {}});
-    SqliteQuery names(database_, "SELECT name FROM job_references WHERE uid = ?");
-    names.Text(head.uid);
-    while (names.Next()) head.references.push_back(names.TextAt(0));
-  }
-  return heads;
+bool SqliteTables::UpdateLive(const JobRow& before, const JobRow& after) {
+  const std::string uid = UidOf(before.job);
+  const std::string bytes = WithoutSpec(after.job);
+  return SqliteQuery(database_,
+                     "UPDATE jobs SET state = ?, reason = ?, fence = ?, metric_points = ?, job = ? "
+                     "WHERE uid = ? AND fence = ? AND state = ?")
+             .Int(after.job.state())
+             .Int(after.job.state_reason())
+             .Int(FenceOf(after.job))
+             .Int(after.metric_points)
+             .Blob(bytes)
+             .Text(uid)
+             .Int(FenceOf(before.job))
+             .Int(before.job.state())
+             .Execute() == 1;
 }
 
-int64_t SqliteJobs::Count() {
-  SqliteQuery query(database_, "SELECT count(*) FROM jobs");
+bool SqliteTables::MoveToHistory(const JobRow& before, const JobRow& after) {
+  const std::string uid = UidOf(before.job);
+  std::string fixed;
+  {
+    SqliteQuery query(database_,
+                      "SELECT fixed FROM jobs WHERE uid = ? AND fence = ? AND state = ?");
+    query.Text(uid).Int(FenceOf(before.job)).Int(before.job.state());
+    if (!query.Next()) return false;
+    fixed = query.TextAt(0);
+  }
+  SqliteQuery(database_, "DELETE FROM jobs WHERE uid = ?").Text(uid).Execute();
+  InsertHistory(after, fixed);
+  return true;
+}
+
+bool SqliteTables::UpdateHistory(const JobRow& before, const JobRow& after) {
+  const std::string uid = UidOf(before.job);
+  const std::string bytes = WithoutSpec(after.job);
+  return SqliteQuery(database_,
+                     "UPDATE history SET state = ?, reason = ?, end_nanos = ?, expire_nanos = ?, "
+                     "reusable = ?, metric_points = ?, compacted_seq = ?, job = ? "
+                     "WHERE uid = ? AND state = ?")
+             .Int(after.job.state())
+             .Int(after.job.state_reason())
+             .Int(NanosOf(after.job.end_time()))
+             .Int(NanosOf(after.job.expire_time()))
+             .Int(IsReusable(after.job) ? 1 : 0)
+             .Int(after.metric_points)
+             .Int(after.compacted_through_seq)
+             .Blob(bytes)
+             .Text(uid)
+             .Int(before.job.state())
+             .Execute() == 1;
+}
+
+void SqliteTables::RemoveJob(absl::string_view uid) {
+  for (const char* sql : {"DELETE FROM jobs WHERE uid = ?", "DELETE FROM history WHERE uid = ?",
+                          "DELETE FROM specs WHERE uid = ?", "DELETE FROM events WHERE uid = ?",
+                          "DELETE FROM job_references WHERE uid = ?"}) {
+    SqliteQuery(database_, sql).Text(uid).Execute();
+  }
+}
+
+int64_t SqliteTables::CountJobs() {
+  SqliteQuery query(database_,
+                    "SELECT (SELECT count(*) FROM jobs) + (SELECT count(*) FROM history)");
   return query.Next() ? query.IntAt(0) : 0;
 }
 
-std::vector<v1::JobEvent> SqliteJobs::Events(absl::string_view uid, int64_t after, int limit) {
+std::vector<v1::Job> SqliteTables::LiveJobs() {
+  SqliteQuery query(database_, "SELECT job, spec, 0, 0 FROM jobs JOIN specs USING(uid)");
+  std::vector<v1::Job> jobs;
+  while (query.Next()) jobs.push_back(RowAt(query).job);
+  return jobs;
+}
+
+void SqliteTables::VisitHeaders(const std::function<void(JobHeader)>& visit) {
   SqliteQuery query(database_,
-                    "SELECT event FROM events WHERE uid = ? AND seq > ? ORDER BY seq LIMIT ?");
-  query.Text(uid).Int(after).Int(limit);
-  std::vector<v1::JobEvent> events;
-  for (size_t bytes = 0; bytes < kMaxEventBytes && query.Next();) {
-    bytes += query.BlobAt(0).size();
-    events.push_back(ParseStored<v1::JobEvent>(query.BlobAt(0)));
+                    "SELECT uid, tenant, create_nanos, 0, kind, state, reason, fixed FROM jobs "
+                    "UNION ALL SELECT uid, tenant, create_nanos, end_nanos, kind, state, reason, "
+                    "fixed FROM history");
+  while (query.Next()) {
+    visit({query.TextAt(0), query.TextAt(1), query.IntAt(2), query.IntAt(3),
+           static_cast<int>(query.IntAt(4)), static_cast<int>(query.IntAt(5)),
+           static_cast<int>(query.IntAt(6)), query.TextAt(7)});
   }
-  return events;
+}
+
+std::optional<JobRow> SqliteTables::FindResult(absl::string_view tenant, absl::string_view digest) {
+  SqliteQuery query(database_,
+                    "SELECT uid FROM history WHERE tenant = ? AND spec_digest = ? AND "
+                    "reusable = 1 ORDER BY create_nanos DESC LIMIT 1");
+  if (!query.Text(tenant).Text(digest).Next()) return std::nullopt;
+  return FindJob(query.TextAt(0));
+}
+
+std::vector<std::string> SqliteTables::ExpiredJobs(int64_t now, int limit) {
+  SqliteQuery query(database_,
+                    "SELECT uid FROM history WHERE expire_nanos > 0 AND expire_nanos <= ? "
+                    "ORDER BY expire_nanos LIMIT ?");
+  query.Int(now).Int(limit);
+  return Texts(query);
+}
+
+std::vector<std::string> SqliteTables::BulkyJobs(int64_t ended_before, int64_t points, int limit) {
+  SqliteQuery query(database_,
+                    "SELECT uid FROM history WHERE compacted_seq = 0 AND metric_points > ? AND "
+                    "end_nanos < ? LIMIT ?");
+  query.Int(points).Int(ended_before).Int(limit);
+  return Texts(query);
 }
 
 }  // namespace adamant

@@ -7,6 +7,7 @@
 
 #include "absl/status/statusor.h"
 #include "server/store/job_store.h"
+#include "server/store/store_rules.h"
 
 namespace adamant {
 
@@ -17,6 +18,8 @@ struct SqliteStoreOptions {
   // Called after every transaction, on the writer's thread, with what dominated it: "submit",
   // "claim", "transition", "events", "read" or "other".
   std::function<void(absl::string_view op, absl::Duration taken)> on_transaction;
+  LeaseClock clock;       // unset = CLOCK_BOOTTIME
+  int64_t max_pages = 0;  // of 4 KiB; a larger file is refused as a full disk is. 0 = no limit
 };
 
 // Opens or creates the database, checks it, raises its epoch. DATA_LOSS when the check fails,

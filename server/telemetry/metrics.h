@@ -44,13 +44,14 @@ class Metrics {
 
   // Called at a scrape, at most once a second. `name` is jobs, blobs, gpu or process; what the
   // collector uses must outlive the endpoint.
-  void AddCollector(absl::string_view name, MetricsCollector collector);
+  void AddCollector(absl::string_view name, SampleCollector collector);
 
   // The exposition text, as a scrape returns it.
   std::string Text();
 
   // Calls. `method` is "/package.Service/Method"; unknown ones are not counted. Every call that was
-  // started is ended once; messages count on streams only.
+  // started is ended once; messages count on streams only. Calls of the blob service that end well
+  // are transfers.
   void RpcStarted(absl::string_view method);
   void RpcReceived(absl::string_view method);
   void RpcSent(absl::string_view method);
@@ -82,7 +83,6 @@ class Metrics {
   // `direction`: upload, download. `result`: ok, resumed, dedup, mismatch, aborted.
   void BlobBytes(absl::string_view direction, int64_t bytes);
   void BlobTransfer(absl::string_view direction, absl::string_view result);
-  void BlobTransferSeconds(absl::string_view direction, double seconds);
 
   void EventsAppended(int64_t count);
   void EventsSent(int64_t count);

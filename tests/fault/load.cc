@@ -140,7 +140,7 @@ void Load::Read(Random& random) {
 void Load::WatchOne(Random& random, absl::Duration pause) {
   const std::string job = Pick(random, true);
   if (job.empty()) return;
-  const std::string watch = absl::StrCat("w", ++watches_);
+  const std::string watch = NewUuid();
   int64_t seen = 0;
   bool terminal = false;
   for (int i = 0; i < kTries && !terminal && !stopping_; ++i) {

@@ -57,7 +57,6 @@ class Load {
   const LoadOptions options_;
   std::atomic<bool> stopping_{false};
   std::atomic<int> submits_{0};
-  std::atomic<int> watches_{0};
   mutable absl::Mutex mutex_;
   std::vector<std::string> jobs_ ABSL_GUARDED_BY(mutex_);
   std::set<std::string> live_ ABSL_GUARDED_BY(mutex_);

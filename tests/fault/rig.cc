@@ -91,10 +91,12 @@ void Rig::Start(const RigOptions& options) {
   setup.environment = {absl::StrCat("ADAMANT_FAILPOINTS=", options.failpoints),
                        absl::StrCat("ADAMANT_FAILPOINT_LOG=", evidence_, "/failpoints.log")};
   server_ = std::make_unique<ServerProcess>(data_dir_, setup);
-  if (!server_->ready() || !address_.empty()) return;
-  address_ = server_->address();
-  metrics_address_ = server_->metrics_address();
-  api_ = std::make_unique<Api>(address_);
+  if (!server_->ready()) return;
+  if (address_.empty()) {
+    address_ = server_->address();
+    metrics_address_ = server_->metrics_address();
+  }
+  api_ = std::make_unique<Api>(address_);  // its connection to the server before is broken
 }
 
 void Rig::Kill() {

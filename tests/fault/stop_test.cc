@@ -14,7 +14,7 @@ namespace {
 
 TEST(Stop, AStoppedWorkerIsLostAndItsJobGoesOn) {
   Rig rig;
-  rig.Start();
+  rig.Start({.arguments = {"--warm-spares", "0"}});  // the only worker is that of the job
   const std::string id = NewUuid();
   rig.history().Add({.op = "asked", .request_id = id});
   const auto job = rig.api().Submit(

@@ -92,6 +92,44 @@ TEST(JobStates, CancelIsIdempotentAndRefusedAfterTheEnd) {
   }
 }
 
+TEST(JobStates, PauseIsIdempotentAndRefusedOnceACancelOrTheEndCame) {
+  const std::pair<v1::JobState, v1::JobState> rows[] = {{v1::QUEUED, v1::PAUSED},
+                                                        {v1::STARTING, v1::PAUSING},
+                                                        {v1::RUNNING, v1::PAUSING},
+                                                        {v1::PAUSING, v1::PAUSING},
+                                                        {v1::PAUSED, v1::PAUSED}};
+  for (const auto& [from, to] : rows) {
+    JobDraft draft = DraftIn(from);
+    EXPECT_TRUE(PauseJob(draft, absl::Now()).ok()) << v1::JobState_Name(from);
+    EXPECT_EQ(draft.job.state(), to);
+    EXPECT_EQ(draft.events.size(), from == to ? 0u : 1u);
+  }
+  for (const v1::JobState state : {v1::CANCELLING, v1::CANCELLED, v1::SUCCEEDED, v1::FAILED}) {
+    JobDraft draft = DraftIn(state);
+    EXPECT_EQ(ReasonOf(PauseJob(draft, absl::Now())), "WRONG_STATE") << v1::JobState_Name(state);
+  }
+}
+
+TEST(JobStates, ResumeGivesANewQueueTimeAndKeepsTheCreateTime) {
+  JobDraft draft = DraftIn(v1::PAUSED);
+  draft.job.mutable_create_time()->set_seconds(5);
+  draft.job.mutable_queue_time()->set_seconds(5);
+  ASSERT_TRUE(ResumeJob(draft, absl::FromUnixSeconds(70)).ok());
+  EXPECT_EQ(draft.job.state(), v1::QUEUED);
+  EXPECT_EQ(draft.job.queue_time().seconds(), 70);
+  EXPECT_EQ(draft.job.create_time().seconds(), 5);
+  for (const v1::JobState state : {v1::QUEUED, v1::STARTING, v1::RUNNING}) {
+    draft = DraftIn(state);
+    EXPECT_TRUE(ResumeJob(draft, absl::Now()).ok());
+    EXPECT_EQ(draft.job.state(), state);
+  }
+  for (const v1::JobState state :
+       {v1::PAUSING, v1::CANCELLING, v1::CANCELLED, v1::SUCCEEDED, v1::FAILED}) {
+    draft = DraftIn(state);
+    EXPECT_EQ(ReasonOf(ResumeJob(draft, absl::Now())), "WRONG_STATE") << v1::JobState_Name(state);
+  }
+}
+
 TEST(JobStates, UidsAreTwentySixLettersAndDiffer) {
   const std::string uid = NewJobUid();
   EXPECT_EQ(uid.size(), 26u);
@@ -128,7 +166,8 @@ TEST(Outcomes, FollowTheTableOfOutcomeClasses) {
       {v1::ATTEMPT_USER_ERROR, v1::FAILED, v1::MODEL_INCOMPATIBLE, false},
       {v1::ATTEMPT_DATA_ERROR, v1::FAILED, v1::DATA_ERROR, false},
       {v1::ATTEMPT_NUMERICAL, v1::FAILED, v1::NUMERICAL, false},
-      {v1::ATTEMPT_OUT_OF_MEMORY, v1::FAILED, v1::OUT_OF_MEMORY, true},
+      {v1::ATTEMPT_OUT_OF_MEMORY, v1::QUEUED, v1::OUT_OF_MEMORY, true},
+      {v1::ATTEMPT_FENCED, v1::QUEUED, v1::WORKER_LOST, false},
       {v1::ATTEMPT_DEVICE_FAULT, v1::QUEUED, v1::DEVICE_FAULT, true},
       {v1::ATTEMPT_WORKER_LOST, v1::QUEUED, v1::WORKER_LOST, true},
       {v1::ATTEMPT_DRAINED, v1::QUEUED, v1::DRAIN, false},
@@ -182,6 +221,61 @@ TEST(Outcomes, ACompleteResultWinsOverAPendingCancelEverythingElseIsCancelled) {
                              v1::ATTEMPT_DRAINED}) {
     EXPECT_EQ(Judge(job, EndWith(outcome), absl::Seconds(1)).state, v1::CANCELLED);
   }
+}
+
+TEST(Outcomes, MemoryIsRetriedOnceAndOnlyWhenTheBatchIsAuto) {
+  v1::Job job = RunningJob(0, {});
+  const AttemptEnd end = EndWith(v1::ATTEMPT_OUT_OF_MEMORY);
+  EXPECT_EQ(Judge(job, end, absl::Seconds(1)).state, v1::QUEUED);
+  job = RunningJob(1, {v1::ATTEMPT_OUT_OF_MEMORY});
+  EXPECT_EQ(NextMicroBatchDivisor(job), 2);
+  LastAttempt(job).set_micro_batch_divisor(2);
+  EXPECT_EQ(Judge(job, end, absl::Seconds(1)).state, v1::FAILED);
+  job = RunningJob(0, {});
+  job.mutable_spec()->mutable_train()->set_batch_size(64);
+  EXPECT_EQ(Judge(job, end, absl::Seconds(1)).state, v1::FAILED);
+  EXPECT_EQ(NextMicroBatchDivisor(job), 1);
+}
+
+TEST(Outcomes, APendingPauseIsHonouredWhateverEndedTheAttemptExceptAResultOrAUserError) {
+  v1::Job job = RunningJob(0, {});
+  job.set_state(v1::PAUSING);
+  for (const auto outcome : {v1::ATTEMPT_PAUSED, v1::ATTEMPT_DRAINED, v1::ATTEMPT_WORKER_LOST,
+                             v1::ATTEMPT_SERVER_RESTART}) {
+    const Verdict verdict = Judge(job, EndWith(outcome), absl::Seconds(1));
+    EXPECT_EQ(verdict.state, v1::PAUSED) << v1::AttemptOutcome_Name(outcome);
+    EXPECT_EQ(verdict.reason, v1::USER_REQUEST);
+  }
+  EXPECT_EQ(Judge(job, EndWith(v1::ATTEMPT_SUCCEEDED), absl::Seconds(1)).state, v1::SUCCEEDED);
+  EXPECT_EQ(Judge(job, EndWith(v1::ATTEMPT_USER_ERROR), absl::Seconds(1)).state, v1::FAILED);
+}
+
+TEST(Outcomes, TheBackoffIsKeptInTheJobUntilItStartsAgain) {
+  JobDraft draft{RunningJob(0, {}), {}, {}};
+  const absl::Time now = absl::FromUnixSeconds(1000);
+  const AttemptEnd end = EndWith(v1::ATTEMPT_WORKER_LOST);
+  ASSERT_TRUE(EndAttempt(draft, end, Judge(draft.job, end, absl::Seconds(8)), now).ok());
+  EXPECT_EQ(draft.job.retry_time().seconds(), 1008);
+  ASSERT_TRUE(MoveJob(draft, v1::STARTING, {}, "", now).ok());
+  EXPECT_FALSE(draft.job.has_retry_time());
+}
+
+TEST(Outcomes, ATakeOverTouchesOnlyTheAttemptWhoseLeaseIsOver) {
+  JobDraft draft{RunningJob(0, {}), {}, {}};
+  LastAttempt(draft.job).set_fence(3);
+  ASSERT_TRUE(TakeOverJob(draft, 2, absl::Now()).ok());
+  EXPECT_EQ(draft.job.state(), v1::RUNNING);
+  ASSERT_TRUE(TakeOverJob(draft, 3, absl::Now()).ok());
+  EXPECT_EQ(draft.job.state(), v1::QUEUED);
+  EXPECT_EQ(draft.job.charged_attempts(), 0);
+}
+
+TEST(Outcomes, TheTimeWithoutAServerIsNoRunningTime) {
+  JobDraft draft{RunningJob(0, {}), {}, {}};
+  LastAttempt(draft.job).mutable_start_time()->set_seconds(100);
+  draft.job.mutable_update_time()->set_seconds(130);  // the last sign of the attempt
+  ASSERT_TRUE(RecoverJob(draft, absl::FromUnixSeconds(9000)).ok());
+  EXPECT_EQ(RunTimeSoFar(draft.job), absl::Seconds(30));
 }
 
 TEST(Outcomes, ARestartRequeuesCancelsOrPausesButNeverFails) {

@@ -209,6 +209,91 @@ TEST_F(JobsTest, DrainCheckpointsAndRequeuesWithoutCharge) {
   EXPECT_EQ(job.artifacts(0).role(), "checkpoint");
 }
 
+TEST_F(JobsTest, APauseKeepsACheckpointAndResumeGoesOnFromIt) {
+  rig_.StartScheduler();
+  const std::string name = rig_.Submit(kWaitForStop);
+  rig_.AwaitState(name, v1::RUNNING);
+  EXPECT_EQ(rig_.Pause(name).state(), v1::PAUSING);
+  rig_.Pause(name);  // again: no effect
+  v1::Job job = rig_.AwaitState(name, v1::PAUSED);
+  EXPECT_EQ(rig_.States(name), "QUEUED STARTING RUNNING PAUSING PAUSED");
+  EXPECT_EQ(job.state_reason(), v1::USER_REQUEST);
+  EXPECT_EQ(job.attempts(0).outcome(), v1::ATTEMPT_PAUSED);
+  EXPECT_EQ(job.charged_attempts(), 0);
+  ASSERT_EQ(job.artifacts_size(), 1);
+  EXPECT_EQ(job.artifacts(0).role(), "checkpoint");
+  EXPECT_EQ(rig_.Pause(name).etag(), job.etag());
+  EXPECT_EQ(rig_.Resume(name).state(), v1::QUEUED);
+  rig_.Await(name, [](const v1::Job& j) { return j.attempt() == 2; });
+  rig_.Cancel(name);
+  EXPECT_EQ(rig_.AwaitEnd(name).state(), v1::CANCELLED);
+}
+
+TEST_F(JobsTest, APauseWhoseGraceIsOverKillsAndKeepsTheLastGoodCheckpoint) {
+  rig_.options.pause_grace = absl::Milliseconds(50);
+  rig_.options.kill_grace = absl::Milliseconds(50);
+  rig_.StartScheduler();
+  const std::string name = rig_.Submit(kIgnoreStop);
+  rig_.AwaitState(name, v1::RUNNING);
+  rig_.Pause(name);
+  EXPECT_EQ(rig_.AwaitState(name, v1::PAUSED).charged_attempts(), 0);
+}
+
+TEST_F(JobsTest, AJobSubmittedPausedStartsWhenItIsResumed) {
+  rig_.StartScheduler();
+  v1::SubmitOptions paused;
+  paused.set_start_paused(true);
+  const std::string name = rig_.Submit(kSucceed, paused);
+  EXPECT_EQ(rig_.AwaitEnd(rig_.Submit(kSucceed)).state(), v1::SUCCEEDED);  // passes it
+  EXPECT_EQ(rig_.Get(name).state(), v1::PAUSED);
+  rig_.Resume(name);
+  EXPECT_EQ(rig_.AwaitEnd(name).state(), v1::SUCCEEDED);
+}
+
+TEST_F(JobsTest, AVerbWithAStaleEtagChangesNothing) {
+  rig_.StartScheduler();
+  const std::string name = rig_.Submit(kWaitForStop);
+  rig_.AwaitState(name, v1::RUNNING);
+  const auto paused = adamant::Await<v1::Job>(
+      [&](auto reply) { rig_.scheduler().Pause("local", name.substr(5), "1", reply); });
+  EXPECT_EQ(ReasonOf(paused.status()), "ETAG_MISMATCH");
+  EXPECT_EQ(rig_.Get(name).state(), v1::RUNNING);
+}
+
+TEST_F(JobsTest, UndrainStartsWhatARequeueingDrainStopped) {
+  rig_.StartScheduler();
+  const std::string name = rig_.Submit(kWaitForStop);
+  rig_.AwaitState(name, v1::RUNNING);
+  rig_.scheduler().Requeue(absl::Seconds(30));
+  rig_.Await(name, [](const v1::Job& job) { return job.state() == v1::QUEUED; });
+  EXPECT_EQ(rig_.Queue(name).blocking_reason(), v1::DRAINING);
+  EXPECT_TRUE(rig_.scheduler().status().draining);
+  rig_.scheduler().ResumeAdmission();
+  rig_.Await(name, [](const v1::Job& job) { return job.attempt() == 2; });
+  rig_.Cancel(name);
+  rig_.AwaitEnd(name);
+}
+
+TEST_F(JobsTest, TriesOnceMoreWithHalfTheMicroBatchAndThenSaysWhatWasNeeded) {
+  rig_.StartScheduler();
+  const v1::Job job = rig_.AwaitEnd(rig_.Submit(kOutOfMemory));  // batch_size 0 = AUTO
+  EXPECT_EQ(job.state(), v1::FAILED);
+  EXPECT_EQ(job.state_reason(), v1::OUT_OF_MEMORY);
+  ASSERT_EQ(job.attempts_size(), 2);
+  EXPECT_EQ(job.attempts(0).micro_batch_divisor(), 1);
+  EXPECT_EQ(job.attempts(1).micro_batch_divisor(), 2);
+  EXPECT_THAT(job.error().message(), HasSubstr("bytes of host memory"));
+}
+
+TEST_F(JobsTest, AnAttemptThatCannotRenewItsLeaseIsGivenUpAndTheJobGoesOn) {
+  rig_.options.lease_ttl = absl::Milliseconds(1);  // over before it can be renewed
+  rig_.StartScheduler();
+  const std::string name = rig_.Submit(kWaitForStop);
+  const v1::Job job = rig_.Await(name, [](const v1::Job& j) { return j.attempt() >= 2; });
+  EXPECT_EQ(job.attempts(0).outcome(), v1::ATTEMPT_FENCED);
+  EXPECT_EQ(job.charged_attempts(), 0);
+}
+
 TEST_F(JobsTest, ARestartContinuesARunningJobUncharged) {
   rig_.StartScheduler();
   const std::string name = rig_.Submit(kWaitForStop);

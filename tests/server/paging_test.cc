@@ -60,6 +60,7 @@ v1::Job RunningTraining() {
   job.set_owner("ann");
   job.set_retry_of("jobs/b");
   job.mutable_create_time()->set_seconds(1700000000);  // 2023-11-14T22:13:20Z
+  job.mutable_options()->set_request_id("one");
   (*job.mutable_options()->mutable_labels())["team"] = "vision";
   return job;
 }
@@ -79,6 +80,8 @@ TEST(JobFilter, DecidesByEveryFieldAndOperator) {
       {"owner = ann", true},
       {"owner = \"ann\"", true},
       {"retry_of = jobs/b", true},
+      {"request_id = one", true},
+      {"request_id != one", false},
       {"label.team = vision", true},
       {"label.team != vision", false},
       {"label.other = vision", false},
@@ -97,15 +100,6 @@ TEST(JobFilter, DecidesByEveryFieldAndOperator) {
     ASSERT_TRUE(filter.ok()) << text << ": " << filter.status();
     EXPECT_EQ(filter->Matches(RunningTraining()), expected) << text;
   }
-}
-
-TEST(JobFilter, KnowsAJobByItsRequestIdOnceThatIsResolved) {
-  auto filter = JobFilter::Parse("request_id = one OR request_id = two");
-  ASSERT_TRUE(filter.ok());
-  EXPECT_THAT(filter->request_ids(), ::testing::ElementsAre("one", "two"));
-  EXPECT_FALSE(filter->Matches(RunningTraining()));
-  filter->Resolve("two", "jobs/a");
-  EXPECT_TRUE(filter->Matches(RunningTraining()));
 }
 
 TEST(JobFilter, RefusesEverythingElseWithThePosition) {

@@ -39,9 +39,11 @@ class ApiRig {
   explicit ApiRig(const ApiRigOptions& options = {}) : jobs(options.blobs) {
     EXPECT_TRUE(SetUpLog("error", "text").ok());
     jobs.StartScheduler();
+    interactive.emplace(jobs.store(), jobs.blobs(), jobs.workers(), jobs.scheduler());
     parts_.emplace(ServiceParts{jobs.store(), jobs.blobs(), jobs.scheduler(), jobs.hub(), metrics,
                                 catalog, tokens_, calls_, disk_, streams_, timers_,
                                 jobs.options.log_folder});
+    parts_->interactive = &*interactive;
     parts_->limits = options.limits;
     parts_->storage_admission = [this] { return storage; };
     if (options.adjust) options.adjust(*parts_);
@@ -59,6 +61,7 @@ class ApiRig {
   }
 
   ~ApiRig() {
+    interactive->Close();
     api.reset();
     streams_.Stop();
     disk_.Stop();
@@ -127,6 +130,7 @@ class ApiRig {
 
   absl::Status storage;  // what the disk says to submits; change it while no call runs
   JobRig jobs;
+  std::optional<InteractivePool> interactive;
   worker::v1::Catalog catalog = TestCatalog();
   Metrics metrics{{.version = "1", .slots = 1}};
   v1::WriteResponse written;

@@ -98,6 +98,7 @@ class BlobRows : public JobStore {
   void LoadLiveJobs(Reply<std::vector<JobHead>> reply) override { No(reply); }
   void CountJobs(Reply<int64_t> reply) override { No(reply); }
   void ReadEvents(EventQuery, Reply<EventPage> reply) override { No(reply); }
+  void FindRequest(std::string, std::string, Reply<std::string> reply) override { No(reply); }
   void FindResult(std::string, std::string, Reply<v1::Job> reply) override { No(reply); }
   void DeleteJob(std::string, std::string, std::string, absl::Time, Reply<Done> reply) override {
     No(reply);

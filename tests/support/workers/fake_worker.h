@@ -42,4 +42,11 @@ inline constexpr char kAbsurdModel[] = "absurd";  // reports a negative cost
 inline constexpr char kBrokenWhile[] = "broken_while:";
 inline constexpr char kSilentDevice[] = "silent";
 
+// What it does with an interactive request: the name of its first image. Anything else is answered
+// with one map of 2 x 2 for each image.
+inline constexpr char kSlowImage[] = "slow";    // until Cancel, then CANCELLED
+inline constexpr char kStuckImage[] = "stuck";  // never, not even after Cancel
+inline constexpr char kBadImage[] = "bad";      // INVALID_ARGUMENT
+inline constexpr char kFatalImage[] = "fatal";  // dies by SIGKILL
+
 }  // namespace adamant::testing

@@ -22,6 +22,7 @@
 #include "common/failpoint.h"
 #include "common/files.h"
 #include "common/frame_channel.h"
+#include "common/sealed_memory.h"
 #include "common/sha256.h"
 #include "tests/support/api/test_catalog.h"
 #include "tests/support/workers/fake_worker.h"
@@ -55,6 +56,7 @@ class FakeWorker {
     start_ = received->frame.start();
     files_ = std::move(received->descriptors);
     if (start_.probe()) return Probe();
+    if (start_.interactive()) return AnswerCalls();
     if (start_.has_validate_model()) return ValidateModel();
     if (start_.has_validate_dataset()) return ValidateDataset();
     if (start_.job().train().seed() >= kChainSeed) return RunChain();
@@ -296,6 +298,44 @@ class FakeWorker {
     Progress(0.1);
     if (!PublishCheckpoint()) return 70;
     Die();
+  }
+
+  int AnswerCalls() {
+    while (true) {
+      const ReceivedFrame call = Await(Frame::kExplainCall);
+      const auto view = OpenSealedMemory(call.descriptors.at(0).get(), 5 << 20);
+      v1::ExplainRequest request;
+      if (!view.ok() || !request.ParseFromString(std::string((*view)->bytes()))) return 65;
+      Frame frame;
+      frame.mutable_explain_answer()->set_id(call.frame.explain_call().id());
+      const std::string& wish = request.spec().images(0).name();
+      if (wish == kStuckImage) WaitForEver();
+      if (wish == kFatalImage) Die();
+      if (wish == kSlowImage || wish == kBadImage) {
+        if (wish == kSlowImage) Await(Frame::kCancel);
+        worker::v1::ExplainAnswer& answer = *frame.mutable_explain_answer();
+        answer.mutable_error()->set_code(wish == kSlowImage ? 1 : 3);
+        answer.mutable_error()->set_message("no such layer");
+        answer.set_outcome(v1::ATTEMPT_USER_ERROR);
+        Send(frame);
+        continue;
+      }
+      const auto file = SealedMemory(Explained(request).SerializeAsString());
+      Send(frame, {file->get()});
+    }
+  }
+
+  v1::ExplainResponse Explained(const v1::ExplainRequest& request) const {
+    v1::ExplainResponse response;
+    response.set_model_sha256(start_.inputs(0).blob().sha256());
+    *response.mutable_explainer() = request.spec().explainers(0);
+    for (int i = 0; i < request.spec().images_size(); ++i) {
+      v1::ExplainMap& map = *response.add_images()->add_maps();
+      map.set_height(2);
+      map.set_width(2);
+      map.set_raw(std::string(16, '\0'));
+    }
+    return response;
   }
 
   bool PublishChain(const Chain& chain, bool final) {

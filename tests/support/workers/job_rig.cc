@@ -101,6 +101,26 @@ v1::Job JobRig::Cancel(const std::string& name) {
   return job.ok() ? *job : v1::Job();
 }
 
+v1::Job JobRig::Pause(const std::string& name) {
+  const auto job = adamant::Await<v1::Job>(
+      [&](auto reply) { scheduler_->Pause("local", name.substr(5), "", reply); });
+  EXPECT_TRUE(job.ok()) << job.status();
+  return job.ok() ? *job : v1::Job();
+}
+
+v1::Job JobRig::Resume(const std::string& name) {
+  const auto job = adamant::Await<v1::Job>(
+      [&](auto reply) { scheduler_->Resume("local", name.substr(5), "", reply); });
+  EXPECT_TRUE(job.ok()) << job.status();
+  return job.ok() ? *job : v1::Job();
+}
+
+v1::QueueInfo JobRig::Queue(const std::string& name) {
+  v1::Job job = Get(name);
+  scheduler_->Decorate(job);
+  return job.queue();
+}
+
 std::vector<v1::JobEvent> JobRig::Events(const std::string& name) {
   const auto page = adamant::Await<EventPage>(
       [&](auto reply) { hub_->Read({name.substr(5), 0, 10000, {}}, reply); });

@@ -45,6 +45,9 @@ class JobRig : public StoreObserver {
 
   v1::Job Get(const std::string& name);
   v1::Job Cancel(const std::string& name);
+  v1::Job Pause(const std::string& name);
+  v1::Job Resume(const std::string& name);
+  v1::QueueInfo Queue(const std::string& name);  // as GetJob shows it
   std::vector<v1::JobEvent> Events(const std::string& name);
   // "QUEUED STARTING RUNNING SUCCEEDED"
   std::string States(const std::string& name);
@@ -55,6 +58,7 @@ class JobRig : public StoreObserver {
   v1::Job AwaitEnd(const std::string& name);
   v1::Model AwaitModel(const std::string& name, std::function<bool(const v1::Model&)> condition);
 
+  WorkerPool& workers() { return *pool_; }
   Scheduler& scheduler() { return *scheduler_; }
   JobStore& store() { return *store_; }
   BlobStore& blobs() { return *blobs_; }
