@@ -92,6 +92,13 @@ void SetMemoryLedgers(const worker::v1::Catalog& catalog, SchedulerOptions& opti
   }
 }
 
+std::optional<DeviceCondition> ConditionOf(GpuMonitor& gpus, const std::string& device) {
+  const absl::StatusOr<GpuMemory> memory = gpus.Memory(device);
+  if (absl::IsNotFound(memory.status())) return std::nullopt;
+  if (!memory.ok()) return DeviceCondition{0, 0, std::string(memory.status().message())};
+  return DeviceCondition{memory->free_bytes, memory->total_bytes, ""};
+}
+
 std::vector<std::string> PluginNames(const worker::v1::Catalog& catalog, absl::string_view family) {
   std::vector<std::string> names;
   for (const v1::PluginFamily& candidate : catalog.families()) {
@@ -204,6 +211,11 @@ class Server {
     options.scratch_folder = folder_.Path("scratch");
     SetMemoryLedgers(catalog_, options);
     options.estimate = EstimateResources;
+    options.observer = telemetry_.get();
+    if (gpus_ != nullptr)
+      options.device_condition = [this, slots](int slot) {
+        return ConditionOf(*gpus_, slots[static_cast<size_t>(slot)].device);
+      };
     scheduler_ = std::make_unique<Scheduler>(*store_, *blobs_, *workers_, *hub_, options);
     RETURN_IF_ERROR(scheduler_->Start());
     collector_ = std::make_unique<Collector>(*store_, *blobs_, ledger_.get(), CollectOptions());
