@@ -12,10 +12,14 @@ absl::StatusOr<absl::Duration> ParseSpan(absl::string_view flag, absl::string_vi
   double number = 0;
   absl::Duration span = absl::ZeroDuration();
   absl::string_view days = text;
-  const bool plain = absl::SimpleAtod(text, &number);
-  const bool ok = plain || (absl::ConsumeSuffix(&days, "d") && absl::SimpleAtod(days, &number)) ||
-                  absl::ParseDuration(text, &span);
-  if (number != 0) span = plain ? absl::Seconds(number) : number * absl::Hours(24);
+  bool ok = true;
+  if (absl::SimpleAtod(text, &number)) {
+    span = absl::Seconds(number);
+  } else if (absl::ConsumeSuffix(&days, "d") && absl::SimpleAtod(days, &number)) {
+    span = number * absl::Hours(24);
+  } else {
+    ok = absl::ParseDuration(text, &span);
+  }
   if (!ok || span < absl::ZeroDuration() || span == absl::InfiniteDuration()) {
     return UsageError(
         absl::StrCat(flag, " ", text, " is no span of time, e.g. 90s, 10m, 2h or 7d"));

@@ -196,19 +196,21 @@ std::string TrainHtml(const v1::Job& job) {
   return absl::StrCat(
       "<div class=\"cards\">", cards, "</div>\n", Section("Evaluations", EvaluationsHtml(report)),
       NotesHtml("Warnings", report.warnings()),
-      Section("Details",
-              FieldsHtml(
-                  {{"Model", SourceText(spec.model())},
-                   {"Data", SourceText(spec.train())},
-                   {"Objective", PluginText(spec.objective())},
-                   {"Threat", ThreatText(spec.threat())},
-                   {"Kept", absl::StrCat("step ", report.kept_step(), ", by ", report.kept_by())},
-                   {"Registered as", spec.register_as()},
-                   {"Weights", report.has_weights() ? BlobName(report.weights()) : ""},
-                   {"Weights digest", report.weights_sha256()},
-                   {"Data digest", report.train_digest()},
-                   {"Reproducible", report.reproducible() ? "yes" : report.reproducible_reason()},
-                   {"Fingerprint", report.fingerprint()}})));
+      Section(
+          "Details",
+          FieldsHtml(
+              {{"Model", SourceText(spec.model())},
+               {"Data", SourceText(spec.train())},
+               {"Objective", PluginText(spec.objective())},
+               {"Threat", ThreatText(spec.threat())},
+               {"Kept", absl::StrCat("step ", report.kept_step(),
+                                     report.kept_by().empty() ? "" : ", by ", report.kept_by())},
+               {"Registered as", spec.register_as()},
+               {"Weights", report.has_weights() ? BlobName(report.weights()) : ""},
+               {"Weights digest", report.weights_sha256()},
+               {"Data digest", report.train_digest()},
+               {"Reproducible", report.reproducible() ? "yes" : report.reproducible_reason()},
+               {"Fingerprint", report.fingerprint()}})));
 }
 
 std::string ExplainHtml(const v1::Job& job) {

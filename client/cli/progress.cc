@@ -66,7 +66,9 @@ void ProgressView::Refresh() {
   if (bar_width_ == 0) {
     if (now_() - last_line_ < kLineInterval) return;
     last_line_ = now_();
-    Line(absl::StrFormat("%s  %d %%  %s", progress_.phase(), percent, StatusText()));
+    const std::string text =
+        absl::StrFormat("%s  %d %%  %s", progress_.phase(), percent, StatusText());
+    Line(std::string(absl::StripTrailingAsciiWhitespace(text)));
     return;
   }
   constexpr int kCells = 24;

@@ -7,6 +7,7 @@
 
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -145,7 +146,9 @@ absl::StatusOr<int> Report(const ReportFlags& flags, Session& session) {
   if (!flags.force && fs::exists(path)) {
     return absl::AlreadyExistsError(absl::StrCat(path, " exists; nothing was written"));
   }
-  RETURN_IF_ERROR(WriteFileDurably(path, html));
+  std::ofstream file(path, std::ios::binary | std::ios::trunc);
+  file << html << std::flush;
+  if (!file) return absl::UnknownError(absl::StrCat("cannot write ", path));
   if (flags.open) Open(session, path);
   return session.FinishJson(
       absl::StrCat("{\"file\":", JsonString(path), ",\"bytes\":", html.size(), "}"),

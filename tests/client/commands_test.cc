@@ -203,9 +203,10 @@ TEST_F(Cli, MetricsAreATableCsvOrJson) {
   }
   EXPECT_EQ(Run({"job", "metrics", kJob, "--max-points", "3"}), 0) << err_.str();
   EXPECT_EQ(out_.str(),
-            "ATTEMPT  STEP  loss\n      1     1     1\n      1    51  0.01961\n"
-            "      1   100   0.01\n")
-      << out_.str();
+            "ATTEMPT  STEP     loss\n"
+            "      1     1        1\n"
+            "      1    51  0.01961\n"
+            "      1   100     0.01\n");
   EXPECT_THAT(err_.str(), HasSubstr("3 of 100 steps"));
   EXPECT_EQ(Run({"job", "metrics", kJob, "--csv", "--name", "loss"}), 0);
   EXPECT_THAT(out_.str(), StartsWith("attempt,step,name,value\n1,1,loss,1\n1,2,loss,0.5\n"));
