@@ -274,6 +274,9 @@ class Server {
       const BlobTotals blobs = blobs_->totals();
       sample.cas_bytes = blobs.bytes;
       sample.cas_objects = blobs.count;
+      sample.cas_capacity_bytes = blobs.capacity_bytes;
+      sample.cas_evictions = blobs.evictions;
+      sample.cas_corruptions = blobs.corruptions;
       return absl::OkStatus();
     });
     if (gpus_ == nullptr) return;

@@ -61,9 +61,18 @@ std::function<void(const EvaluationProgress&)> Observer(RunContext& context, int
     context.Progress(progress);
     if (now.phase == "final_check" || size == 0) return;
     const double share = static_cast<double>(now.robust) / static_cast<double>(size);
-    context.Metrics(now.attacked,
-                    {{now.phase == "clean" ? "clean_accuracy" : "robust_accuracy", share},
-                     {"samples_per_second", now.samples_per_second}});
+    std::vector<std::pair<std::string, double>> values = {
+        {now.phase == "clean" ? "clean_accuracy" : "robust_accuracy", share},
+        {"samples_per_second", now.samples_per_second}};
+    if (!now.attack.empty()) {
+      const auto add = [&](const char* name, int64_t total) {
+        values.emplace_back(absl::StrCat(name, ".", now.attack), static_cast<double>(total));
+      };
+      add("attack_samples", now.attack_samples);
+      add("attack_successes", now.attack_successes);
+      add("attack_gradient_queries", now.attack_gradient_queries);
+    }
+    context.Metrics(now.attacked, values);
   };
 }
 

@@ -17,6 +17,10 @@ namespace adamant {
 // Opens the job's model and data and evaluates. INVALID_ARGUMENT when spec, model and data do not
 // fit each other; DATA_LOSS when the final check fails; UNIMPLEMENTED for parts of the spec that
 // this release does not serve. Throws what the model throws, and Stopped.
+//
+// Metrics per batch: "clean_accuracy", then "robust_accuracy" (of all samples so far) and the
+// totals of each plug-in: "attack_samples.NAME", "attack_successes.NAME",
+// "attack_gradient_queries.NAME".
 absl::Status Evaluate(const v1::AttackSpec& spec, RunContext& context, v1::AttackReport& report);
 
 // The same for a model and a slice that are open already.

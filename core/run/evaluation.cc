@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <map>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -120,6 +121,14 @@ class Evaluation {
   EvaluationResult result_;
   int64_t attacked_ = 0;
   int64_t robust_ = 0;
+
+  struct AttackTotals {
+    int64_t samples = 0;
+    int64_t successes = 0;
+    int64_t queries = 0;
+  };
+  std::map<std::string, AttackTotals> attack_totals_;  // by plug-in
+  std::string current_attack_;
 };
 
 absl::StatusOr<EvaluationResult> Evaluation::Run() {
@@ -199,16 +208,22 @@ absl::Status Evaluation::RunInstance(int index) {
   InstanceOutcome& totals = result_.instances[index];
   totals.attacked = static_cast<int64_t>(open.size());
   Victim victim(model_, BatchNormMode::kEval, compute_batch_);
+  int64_t backwards_seen = 0;
+  current_attack_ = instances_[index].spec.name();
   const double share = 0.9 / static_cast<double>(instances_.size());
   for (size_t begin = 0; begin < open.size(); begin += batch_size_) {
     const size_t count = std::min(static_cast<size_t>(batch_size_), open.size() - begin);
     RETURN_IF_ERROR(RunBatch(index, absl::MakeConstSpan(open).subspan(begin, count), victim));
     attacked_ += static_cast<int64_t>(count);
+    AttackTotals& totals_so_far = attack_totals_[instances_[index].spec.name()];
+    totals_so_far.samples += static_cast<int64_t>(count);
+    totals_so_far.queries += victim.backwards() - std::exchange(backwards_seen, victim.backwards());
     const auto done = static_cast<double>(begin + count);
     Observe("attack " + instances_[index].name,
             0.05 + share * (index + done / static_cast<double>(open.size())),
             done / std::max(SecondsSince(start), 1e-9));
   }
+  current_attack_.clear();
   MarkBroken(index);
   totals.forwards = victim.forwards();
   totals.backwards = victim.backwards();
@@ -283,6 +298,7 @@ void Evaluation::Record(int index, int64_t position, int64_t row, const Verifyin
   const std::optional<Finding>& finding = judge.finding(row);
   if (!finding.has_value()) return;
   hit_[index][position] = true;
+  ++attack_totals_[instances_[index].spec.name()].successes;
   if (result_.instance_of[position] >= 0) return;  // the first instance in list order counts
   result_.instance_of[position] = index;
   result_.images[position] = finding->image;
@@ -366,7 +382,15 @@ absl::Status Evaluation::CheckFound(int index, absl::Span<const int64_t> positio
 }
 
 void Evaluation::Observe(const std::string& phase, double fraction, double rate) {
-  if (options_.observe) options_.observe({phase, fraction, rate, attacked_, robust_});
+  if (!options_.observe) return;
+  EvaluationProgress now{phase, fraction, rate, attacked_, robust_, current_attack_};
+  if (!current_attack_.empty()) {
+    const AttackTotals& totals = attack_totals_[current_attack_];
+    now.attack_samples = totals.samples;
+    now.attack_successes = totals.successes;
+    now.attack_gradient_queries = totals.queries;
+  }
+  options_.observe(now);
 }
 
 }  // namespace

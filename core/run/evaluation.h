@@ -52,6 +52,11 @@ struct EvaluationProgress {
   double samples_per_second = 0;  // of the current instance
   int64_t attacked = 0;           // (instance, sample) pairs that are through
   int64_t robust = 0;             // samples not broken so far
+  std::string attack;             // plug-in of the current instance; empty outside of attacks
+  // Of all instances of that plug-in so far: samples through, broken, gradients computed.
+  int64_t attack_samples = 0;
+  int64_t attack_successes = 0;
+  int64_t attack_gradient_queries = 0;
 };
 
 struct EvaluationOptions {

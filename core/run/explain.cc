@@ -194,6 +194,7 @@ absl::Status RunExplain(const v1::ExplainSpec& spec, RunContext& context,
     message.set_total_steps(all);
     message.set_fraction_ratio(static_cast<double>(done) / static_cast<double>(all));
     context.Progress(message);
+    context.Metrics(done, {{"explain_maps", static_cast<double>(done)}});
   };
   ASSIGN_OR_RETURN(
       const ExplainedSamples explained,

@@ -140,10 +140,12 @@ absl::Status Trainer::Step() {
   }
   control_.Check();
   const Batch batch = NextBatch(epoch, index);
+  const double data_seconds = Seconds(Clock::now() - start);
   optimizer_.ClearGradients();
   const StepOutput out = ForwardAndBackward(batch, epoch);
   const at::Tensor norm = optimizer_.ClipGradients(setup_.spec.max_grad_norm());
   RETURN_IF_ERROR(Record(out, norm, batch));
+  const double before_update = Seconds(Clock::now() - start);
   const double lr = LearningRate(setup_.spec.schedule(), setup_.spec.optimizer().lr(),
                                  setup_.length, state_.step());
   optimizer_.Step(lr);
@@ -156,8 +158,11 @@ absl::Status Trainer::Step() {
       setup_.inner != nullptr ? setup_.inner->seconds() - attack_before : 0;
   report.set_train_seconds(report.train_seconds() + seconds);
   state_.set_attack_seconds(state_.attack_seconds() + attack_seconds);
-  window_seconds_ += seconds;
-  window_attack_seconds_ += attack_seconds;
+  ++window_.steps;
+  window_.seconds += seconds;
+  window_.data += data_seconds;
+  window_.attack += attack_seconds;
+  window_.forward_backward += std::max(0.0, before_update - data_seconds - attack_seconds);
   EmitMetrics(lr);
   ReportProgress();
   return absl::OkStatus();
@@ -277,17 +282,25 @@ void Trainer::EmitMetrics(double lr) {
        std::map<std::string, double>(state_.window_sums().begin(), state_.window_sums().end())) {
     values.emplace_back(name, sum / steps);
   }
+  values.emplace_back("epoch_fraction",
+                      static_cast<double>(state_.step()) / static_cast<double>(per_epoch));
   // The window of this attempt may be shorter than the one of the sums after a resume.
-  if (window_seconds_ > 0) {
-    const double measured = std::min(steps, static_cast<double>(state_.step() - first_step_));
+  if (window_.seconds > 0) {
+    const auto measured = static_cast<double>(window_.steps);
     values.emplace_back("samples_per_second",
-                        measured * setup_.spec.batch_size() / window_seconds_);
-    values.emplace_back("attack_share_ratio", window_attack_seconds_ / window_seconds_);
+                        measured * setup_.spec.batch_size() / window_.seconds);
+    values.emplace_back("attack_share_ratio", window_.attack / window_.seconds);
+    values.emplace_back("data_seconds", window_.data / measured);
+    if (setup_.inner != nullptr) values.emplace_back("attack_seconds", window_.attack / measured);
+    values.emplace_back("forward_backward_seconds", window_.forward_backward / measured);
+    const double optimizer =
+        window_.seconds - window_.data - window_.attack - window_.forward_backward;
+    values.emplace_back("optimizer_seconds", std::max(0.0, optimizer) / measured);
   }
   context_.Metrics(state_.step(), values);
   state_.clear_window_sums();
   state_.clear_window_steps();
-  window_seconds_ = window_attack_seconds_ = 0;
+  window_ = {};
 }
 
 void Trainer::ReportProgress() {

@@ -43,6 +43,10 @@ class Trainer {
   Batch NextBatch(int64_t epoch, int64_t index);
   StepOutput ForwardAndBackward(const Batch& batch, int64_t epoch);
   absl::Status Record(const StepOutput& out, const at::Tensor& gradient_norm, const Batch& batch);
+  // Every tenth of an epoch: "lr", the loss and its terms, "epoch_fraction" (epochs done, with the
+  // part of the current one), "samples_per_second", "attack_share_ratio", and the mean seconds per
+  // step in each phase: "data_seconds", "attack_seconds", "forward_backward_seconds",
+  // "optimizer_seconds". SaveCheckpoint adds "checkpoint_seconds".
   void EmitMetrics(double lr);
   absl::Status WriteDiagnosis(const std::string& text, const Batch& batch);
 
@@ -79,8 +83,16 @@ class Trainer {
   Clock::time_point started_, last_progress_, last_checkpoint_;
   int64_t first_step_ = 0;  // of this attempt
   int64_t saved_step_ = -1;
-  double window_seconds_ = 0;  // of steps since metrics were last reported
-  double window_attack_seconds_ = 0;
+  // Of the steps since metrics were last reported. On a GPU a phase ends when its work is queued,
+  // except forward_backward, which ends when the loss is there.
+  struct Window {
+    int64_t steps = 0;
+    double seconds = 0;
+    double data = 0;
+    double attack = 0;
+    double forward_backward = 0;  // without the attack
+  };
+  Window window_;
 };
 
 }  // namespace adamant

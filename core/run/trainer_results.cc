@@ -115,11 +115,15 @@ bool Trainer::CheckpointDue() const {
 }
 
 void Trainer::SaveCheckpoint() {
+  const Clock::time_point start = Clock::now();
   const absl::Status saved =
       context_.SaveCheckpoint(state_.step(), WriteTrainCheckpoint(state_, Tensors()));
   last_checkpoint_ = Clock::now();
   if (saved.ok()) {
     saved_step_ = state_.step();
+    context_.Metrics(
+        state_.step(),
+        {{"checkpoint_seconds", std::chrono::duration<double>(last_checkpoint_ - start).count()}});
   } else {
     context_.Warn("CHECKPOINT_NOT_SAVED", saved.message());
   }

@@ -1,16 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "server/telemetry/log.h"
 
-#include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/spdlog.h>
 #include <unistd.h>
 
 #include <atomic>
 #include <cmath>
+#include <cstdlib>
 #include <memory>
 
 #include "absl/strings/escaping.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "absl/strings/str_replace.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
@@ -59,9 +62,13 @@ std::string JsonText(absl::string_view text) {
 
 spdlog::logger& Logger() {
   static const std::shared_ptr<spdlog::logger> logger = [] {
-    auto made = std::make_shared<spdlog::logger>("adamantd",
-                                                 std::make_shared<spdlog::sinks::stderr_sink_mt>());
-    made->set_pattern("%Y-%m-%dT%H:%M:%S.%e %-7l %v");
+    // Colours on a terminal only, and not where NO_COLOR asks for none.
+    const char* const no_color = std::getenv("NO_COLOR");
+    const bool plain = no_color != nullptr && *no_color != '\0';
+    auto made = std::make_shared<spdlog::logger>(
+        "adamantd", std::make_shared<spdlog::sinks::stderr_color_sink_mt>(
+                        plain ? spdlog::color_mode::never : spdlog::color_mode::automatic));
+    made->set_pattern("%Y-%m-%d %H:%M:%S.%e %^%-7l%$ %v");
     made->flush_on(spdlog::level::warn);
     return made;
   }();
@@ -108,6 +115,18 @@ std::string JsonLine(absl::string_view time, LogLevel level, absl::string_view e
   return absl::StrCat(line, "}");
 }
 
+std::string TextLine(absl::string_view event, absl::string_view message,
+                     std::initializer_list<LogField> fields) {
+  std::string line = absl::StrFormat("%-8s %s", event, Printable(message));
+  for (const LogField& field : fields) {
+    if (field.value().empty()) continue;
+    const bool words = absl::StrContains(field.value(), ' ');
+    absl::StrAppend(&line, " ", field.name(), words ? "=\"" : "=", field.value(),
+                    words ? "\"" : "");
+  }
+  return line;
+}
+
 void Log(LogLevel level, absl::string_view event, absl::string_view message,
          std::initializer_list<LogField> fields) {
   spdlog::logger& logger = Logger();
@@ -118,11 +137,7 @@ void Log(LogLevel level, absl::string_view event, absl::string_view message,
     logger.log(Level(level), "{}", JsonLine(now, level, event, message, fields));
     return;
   }
-  std::string line = absl::StrCat(event, ": ", Printable(message));
-  for (const LogField& field : fields) {
-    if (!field.value().empty()) absl::StrAppend(&line, " ", field.name(), "=", field.value());
-  }
-  logger.log(Level(level), "{}", line);
+  logger.log(Level(level), "{}", TextLine(event, message, fields));
 }
 
 void FlushLog() { Logger().flush(); }

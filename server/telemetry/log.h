@@ -45,8 +45,11 @@ void Log(LogLevel level, absl::string_view event, absl::string_view message,
 
 void FlushLog();
 
-// A line as `Log` writes it, for tests. `time` is RFC 3339.
+// Lines as `Log` writes them, for tests: for machines, and for people, without time and level and
+// with empty fields left out. `time` is RFC 3339.
 std::string JsonLine(absl::string_view time, LogLevel level, absl::string_view event,
                      absl::string_view message, std::initializer_list<LogField> fields);
+std::string TextLine(absl::string_view event, absl::string_view message,
+                     std::initializer_list<LogField> fields);
 
 }  // namespace adamant

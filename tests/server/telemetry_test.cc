@@ -1,111 +1,230 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <arpa/inet.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
-#include "absl/strings/numbers.h"
-#include "absl/strings/str_split.h"
+#include <cmath>
+#include <thread>
+
 #include "common/error_reason.h"
-#include "common/files.h"
-#include "server/telemetry/log.h"
 #include "server/telemetry/metrics.h"
+#include "tests/support/exposition.h"
+#include "tests/support/metrics_table.h"
 
 namespace adamant {
 namespace {
 
 using ::testing::HasSubstr;
+using namespace ::adamant::testing;  // NOLINT: helpers of the tests
 
-MetricsOptions FullOptions() {
-  MetricsOptions options{.version = "1", .commit = "c", .libtorch = "2", .grpc = "g", .slots = 16};
-  for (int i = 0; i < 32; ++i) options.attacks.push_back("attack" + std::to_string(i));
-  for (int i = 0; i < 12; ++i) options.explainers.push_back("explainer" + std::to_string(i));
-  return options;
+constexpr char kGetJob[] = "/adamant.v1.RobustnessService/GetJob";
+constexpr char kWatchJob[] = "/adamant.v1.RobustnessService/WatchJob";
+constexpr char kWaitJob[] = "/adamant.v1.RobustnessService/WaitJob";
+
+std::string Handled(const std::string& code) {
+  return "grpc_server_handled_total{grpc_code=\"" + code +
+         "\",grpc_method=\"GetJob\",grpc_service=\"adamant.v1.RobustnessService\","
+         "grpc_type=\"unary\"}";
 }
 
-int CountSeries(const std::string& text) {
-  int series = 0;
-  for (const absl::string_view line : absl::StrSplit(text, '\n', absl::SkipEmpty()))
-    series += line[0] == '#' ? 0 : 1;
-  return series;
+std::string WatchLabels() {
+  return "{grpc_method=\"WatchJob\",grpc_service=\"adamant.v1.RobustnessService\","
+         "grpc_type=\"server_stream\"}";
 }
 
-// The answer to GET /metrics.
-std::string Scrape(const std::string& address) {
-  const std::pair<std::string, std::string> parts = absl::StrSplit(address, ':');
-  int port = 0;
-  EXPECT_TRUE(absl::SimpleAtoi(parts.second, &port));
-  const Descriptor socket_fd(socket(AF_INET, SOCK_STREAM, 0));
-  sockaddr_in peer{};
-  peer.sin_family = AF_INET;
-  peer.sin_port = htons(static_cast<uint16_t>(port));
-  inet_pton(AF_INET, parts.first.c_str(), &peer.sin_addr);
-  EXPECT_EQ(connect(socket_fd.get(), reinterpret_cast<sockaddr*>(&peer), sizeof(peer)), 0);
-  EXPECT_TRUE(WriteAll(socket_fd.get(), "GET /metrics HTTP/1.0\r\n\r\n").ok());
-  std::string answer;
-  char buffer[65536];
-  ssize_t got;
-  while ((got = read(socket_fd.get(), buffer, sizeof(buffer))) > 0)
-    answer.append(buffer, static_cast<size_t>(got));
-  return answer;
-}
-
-TEST(Metrics, StayBelowTheSeriesBudgetAtWorst) {
-  Metrics metrics(FullOptions());
-  const int at_start = CountSeries(metrics.Text());
-  for (int i = 0; i < 1000; ++i) {
-    metrics.RpcHandled("/adamant.v1.RobustnessService/GetJob", i % 20, 0.1);
-    metrics.RpcHandled("/adamant.v1.BlobService/Read", i % 17, 0.1);
-    metrics.AttackSamples("new" + std::to_string(i), 1, 1);
-    metrics.ExplainMaps("new" + std::to_string(i), 1);
-    metrics.TrainSteps("new" + std::to_string(i), 1, 1);
+TEST(Metrics, HaveEveryFamilyOfTheTableFromTheStart) {
+  Metrics metrics(LargestOptions());
+  AddLargestMachine(metrics);
+  const Exposition shown(metrics.Text());
+  for (const Budget& budget : MetricsTable()) {
+    for (const std::string& name : budget.names) EXPECT_GT(shown.CountFamily(name), 0) << name;
   }
-  const int after = CountSeries(metrics.Text());
-  EXPECT_LT(after, 1500);
-  EXPECT_LE(after - at_start, 40);
 }
 
-TEST(Metrics, HaveTheirKnownLabelSetsFromTheStart) {
-  Metrics metrics(FullOptions());
-  const std::string text = metrics.Text();
-  for (const char* line : {
-           "adamant_jobs{kind=\"train\",state=\"queued\"} 0",
-           "adamant_jobs_submitted_total{kind=\"explain\",outcome=\"rejected\"} 0",
-           "adamant_attack_samples_total{attack=\"attack30\"} 0",
-           "adamant_worker_exits_total{cause=\"oom\"} 0",
-           "adamant_draining 0",
-           "grpc_method=\"WatchJob\"",
+TEST(Metrics, ExposeNothingBesideTheTable) {
+  Metrics metrics(LargestOptions());
+  AddLargestMachine(metrics);
+  const Exposition shown(metrics.Text());
+  int listed = 0;
+  for (const Budget& budget : MetricsTable()) {
+    for (const std::string& name : budget.names) listed += shown.CountFamily(name);
+  }
+  EXPECT_EQ(listed, shown.size());
+}
+
+TEST(Metrics, KnowTheirLabelsFromTheStart) {
+  Metrics metrics({.slots = 1, .attacks = {"pgd"}, .explainers = {"grad_cam"}});
+  const Exposition shown(metrics.Text());
+  for (const char* series : {
+           "adamant_jobs{kind=\"train\",state=\"queued\"}",
+           "adamant_jobs_submitted_total{kind=\"explain\",outcome=\"rejected\"}",
+           "adamant_jobs_finished_total{kind=\"attack\",reason=\"poison\",state=\"failed\"}",
+           "adamant_job_attempts_total{kind=\"train\",outcome=\"worker_lost\"}",
+           "adamant_attack_gradient_queries_total{attack=\"pgd\"}",
+           "adamant_explain_maps_total{explainer=\"grad_cam\"}",
+           "adamant_train_step_seconds_count{phase=\"attack\"}",
+           "adamant_store_transaction_seconds_count{op=\"claim\"}",
+           "adamant_worker_exits_total{cause=\"oom\"}",
+           "adamant_workers{state=\"service\"}",
+           "adamant_quota_rejections_total{quota=\"rate\"}",
+           "adamant_auth_failures_total{reason=\"bad_credential\"}",
+           "adamant_watch_dropped_total{reason=\"slow_consumer\"}",
+           "adamant_collector_errors_total{collector=\"gpu\"}",
+           "grpc_server_in_flight{grpc_method=\"WatchJob\"}",
+           "adamant_draining",
        })
-    EXPECT_THAT(text, HasSubstr(line));
+    EXPECT_EQ(shown[series], 0) << series;
+}
+
+TEST(Metrics, CountCallsByMethodAndCode) {
+  Metrics metrics({});
+  metrics.RpcStarted(kGetJob);
+  metrics.RpcStarted(kGetJob);
+  metrics.RpcHandled(kGetJob, 0, 0.003);
+  const Exposition during(metrics.Text());
+  EXPECT_EQ(during["grpc_server_in_flight{grpc_method=\"unary\"}"], 1);
+  metrics.RpcHandled(kGetJob, 5, 0.003);
+  const Exposition after(metrics.Text());
+  EXPECT_EQ(after["grpc_server_in_flight{grpc_method=\"unary\"}"], 0);
+  EXPECT_EQ(after[Handled("OK")], 1);
+  EXPECT_EQ(after[Handled("NotFound")], 1);
+  const std::string labels =
+      "grpc_method=\"GetJob\",grpc_service=\"adamant.v1.RobustnessService\",grpc_type=\"unary\"";
+  EXPECT_EQ(after["grpc_server_handling_seconds_bucket{" + labels + ",le=\"0.0025\"}"], 0);
+  EXPECT_EQ(after["grpc_server_handling_seconds_bucket{" + labels + ",le=\"0.005\"}"], 2);
+  EXPECT_EQ(after["grpc_server_started_total{" + labels + "}"], 2);
+}
+
+TEST(Metrics, CountMessagesOfStreamsAndTimeNoLongPolls) {
+  Metrics metrics({});
+  metrics.RpcReceived(kWatchJob);
+  metrics.RpcSent(kWatchJob);
+  metrics.RpcSent(kWatchJob);
+  metrics.RpcSent(kGetJob);
+  metrics.RpcStarted(kWaitJob);
+  metrics.RpcHandled(kWaitJob, 0, 30);
+  metrics.RpcStarted("/adamant.v1.Other/Method");
+  const Exposition shown(metrics.Text());
+  EXPECT_EQ(shown["grpc_server_msg_received_total" + WatchLabels()], 1);
+  EXPECT_EQ(shown["grpc_server_msg_sent_total" + WatchLabels()], 2);
+  for (const auto& [series, value] : shown.values()) {
+    if (series.rfind("grpc_server_handling_seconds", 0) == 0)
+      EXPECT_EQ(series.find("WaitJob"), std::string::npos) << series;
+  }
+}
+
+TEST(Metrics, SortFailedCallsByTheirReason) {
+  Metrics metrics({});
+  metrics.RpcFailed(kGetJob, "BAD_CREDENTIAL");
+  metrics.RpcFailed(kGetJob, "RATE_LIMITED");
+  metrics.RpcFailed(kGetJob, "QUOTA_SOMETHING_NEW");
+  metrics.RpcFailed(kGetJob, "JOB_NOT_FOUND");
+  metrics.RpcFailed(kGetJob, "STORE_UNAVAILABLE");
+  metrics.RpcFailed(kGetJob, "DRAINING");
+  metrics.RpcFailed(kWatchJob, "SLOW_CONSUMER");
+  metrics.RpcFailed(kWatchJob, "DRAINING");
+  const Exposition shown(metrics.Text());
+  EXPECT_EQ(shown["adamant_auth_failures_total{reason=\"bad_credential\"}"], 1);
+  EXPECT_EQ(shown["adamant_auth_failures_total{reason=\"other\"}"], 0);
+  EXPECT_EQ(shown["adamant_quota_rejections_total{quota=\"rate\"}"], 1);
+  EXPECT_EQ(shown["adamant_quota_rejections_total{quota=\"other\"}"], 1);
+  EXPECT_EQ(shown["adamant_store_errors_total{op=\"commit\"}"], 1);
+  EXPECT_EQ(shown["adamant_watch_dropped_total{reason=\"slow_consumer\"}"], 1);
+  EXPECT_EQ(shown["adamant_watch_dropped_total{reason=\"draining\"}"], 1);
 }
 
 TEST(Metrics, CountUnknownAttacksAsOther) {
   Metrics metrics({.slots = 1, .attacks = {"pgd"}});
   metrics.AttackSamples("pgd", 10, 4);
   metrics.AttackSamples("mine", 3, 0);
-  const std::string text = metrics.Text();
-  EXPECT_THAT(text, HasSubstr("adamant_attack_samples_total{attack=\"pgd\"} 10"));
-  EXPECT_THAT(text, HasSubstr("adamant_attack_successes_total{attack=\"pgd\"} 4"));
-  EXPECT_THAT(text, HasSubstr("adamant_attack_samples_total{attack=\"other\"} 3"));
+  const Exposition shown(metrics.Text());
+  EXPECT_EQ(shown["adamant_attack_samples_total{attack=\"pgd\"}"], 10);
+  EXPECT_EQ(shown["adamant_attack_successes_total{attack=\"pgd\"}"], 4);
+  EXPECT_EQ(shown["adamant_attack_samples_total{attack=\"other\"}"], 3);
 }
 
-TEST(Metrics, AskTheCollectorsWhenTheyAreScraped) {
+TEST(Metrics, ShowWhatTheCollectorsSay) {
   Metrics metrics({.slots = 2});
   metrics.AddCollector("jobs", [](MetricsSample& sample) {
     sample.jobs[{v1::ATTACK, v1::RUNNING}] = 3;
-    sample.cas_bytes = 77;
+    sample.oldest_queued[v1::TRAIN] = 1000;
+    sample.last_success[v1::TRAIN] = 2000;
+    sample.workers["busy"] = 1;
     sample.draining = true;
-    sample.slots = {{.metrics = {{"loss", 0.5}, {"unlisted", 1}}}, {}};
+    sample.slots = {{.device = "cpu", .kind = "train", .metrics = {{"loss", 0.5}, {"unlisted", 1}}},
+                    {.device = "cpu"}};
     return absl::OkStatus();
   });
+  metrics.AddCollector("blobs", [](MetricsSample& sample) {
+    sample.cas_bytes = 77;
+    sample.cas_capacity_bytes = 100;
+    sample.cas_corruptions = 2;
+    return absl::UnavailableError("half of it");
+  });
   const std::string text = metrics.Text();
-  EXPECT_THAT(text, HasSubstr("adamant_jobs{kind=\"attack\",state=\"running\"} 3"));
-  EXPECT_THAT(text, HasSubstr("adamant_cas_bytes 77"));
-  EXPECT_THAT(text, HasSubstr("adamant_draining 1"));
-  EXPECT_THAT(text, HasSubstr("adamant_active_job_metric{name=\"loss\",slot=\"0\"} 0.5"));
-  EXPECT_THAT(text, HasSubstr("adamant_active_job_metric{name=\"loss\",slot=\"1\"} Nan"));
+  const Exposition shown(text);
+  EXPECT_EQ(shown["adamant_jobs{kind=\"attack\",state=\"running\"}"], 3);
+  EXPECT_EQ(shown["adamant_oldest_queued_job_timestamp_seconds{kind=\"train\"}"], 1000);
+  EXPECT_TRUE(std::isnan(shown["adamant_oldest_queued_job_timestamp_seconds{kind=\"attack\"}"]));
+  EXPECT_EQ(shown["adamant_last_job_success_timestamp_seconds{kind=\"train\"}"], 2000);
+  EXPECT_EQ(shown["adamant_workers{state=\"busy\"}"], 1);
+  EXPECT_EQ(shown["adamant_cas_bytes"], 77);
+  EXPECT_EQ(shown["adamant_cas_corruptions_total"], 2);
+  EXPECT_EQ(shown["adamant_draining"], 1);
+  EXPECT_EQ(shown["adamant_active_job_metric{name=\"loss\",slot=\"0\"}"], 0.5);
+  EXPECT_TRUE(std::isnan(shown["adamant_active_job_metric{name=\"loss\",slot=\"1\"}"]));
+  EXPECT_EQ(shown["adamant_slot_job_info{device=\"cpu\",kind=\"train\",slot=\"0\"}"], 1);
+  EXPECT_EQ(shown["adamant_slot_job_info{device=\"cpu\",kind=\"idle\",slot=\"1\"}"], 1);
+  EXPECT_EQ(shown["adamant_collector_errors_total{collector=\"blobs\"}"], 1);
+  EXPECT_EQ(shown["adamant_collector_errors_total{collector=\"jobs\"}"], 0);
   EXPECT_EQ(text.find("unlisted"), std::string::npos);
+}
+
+TEST(Metrics, DoNotAskTheCollectorsTwiceWithinASecond) {
+  Metrics metrics({});
+  int asked = 0;
+  metrics.AddCollector("jobs", [&asked](MetricsSample&) {
+    ++asked;
+    return absl::OkStatus();
+  });
+  const absl::Time start = absl::Now();
+  metrics.Text();
+  metrics.Text();
+  // On a machine that took longer the second answer may be a new one.
+  if (absl::Now() - start < absl::Milliseconds(900)) EXPECT_EQ(asked, 1);
+}
+
+TEST(Metrics, ShowASlotOnceWhenItsJobChanges) {
+  Metrics metrics({.slots = 1});
+  std::string kind = "train";
+  const MetricsCollector collector = [&kind](MetricsSample& sample) {
+    sample.slots = {{.device = "cpu", .kind = kind}};
+    return absl::OkStatus();
+  };
+  metrics.AddCollector("jobs", collector);
+  EXPECT_EQ(Exposition(metrics.Text()).CountFamily("adamant_slot_job_info"), 1);
+  kind = "";
+  metrics.AddCollector("jobs", collector);  // asks again at once
+  const Exposition shown(metrics.Text());
+  EXPECT_EQ(shown.CountFamily("adamant_slot_job_info"), 1);
+  EXPECT_EQ(shown["adamant_slot_job_info{device=\"cpu\",kind=\"idle\",slot=\"0\"}"], 1);
+}
+
+TEST(Metrics, ShowGpusAndTheSlotsOnThem) {
+  Metrics metrics({.slots = 2});
+  metrics.AddCollector("gpu", [](MetricsSample& sample) {
+    sample.gpus = {{.index = 0, .memory_used_bytes = 5, .memory_total_bytes = 10, .xid_errors = 2},
+                   {.index = 1, .readable = false}};
+    sample.slots = {{.device = "cuda:0", .kind = "train"}, {.device = "cuda:1"}};
+    return absl::OkStatus();
+  });
+  const Exposition shown(metrics.Text());
+  EXPECT_EQ(shown["adamant_gpu_memory_used_bytes{gpu=\"0\"}"], 5);
+  EXPECT_EQ(shown["adamant_gpu_xid_errors_total{gpu=\"0\"}"], 2);
+  EXPECT_EQ(shown["adamant_gpu_healthy{gpu=\"0\"}"], 1);
+  EXPECT_EQ(shown["adamant_gpu_healthy{gpu=\"1\"}"], 0);
+  EXPECT_TRUE(std::isnan(shown["adamant_gpu_memory_used_bytes{gpu=\"1\"}"]));
+  EXPECT_EQ(shown["adamant_gpu_slots{gpu=\"0\",state=\"busy\"}"], 1);
+  EXPECT_EQ(shown["adamant_gpu_slots{gpu=\"1\",state=\"free\"}"], 1);
 }
 
 TEST(Metrics, AreServedOnAFreePort) {
@@ -113,10 +232,9 @@ TEST(Metrics, AreServedOnAFreePort) {
   const auto address = metrics.Serve("127.0.0.1:0");
   ASSERT_TRUE(address.ok()) << address.status();
   EXPECT_NE(*address, "127.0.0.1:0");
-  const std::string answer = Scrape(*address);
-  EXPECT_THAT(answer, HasSubstr("adamant_build_info"));
-  EXPECT_THAT(answer, HasSubstr("process_resident_memory_bytes"));
-  EXPECT_LT(CountSeries(answer), 1500);
+  const Exposition shown(Scrape(*address));
+  EXPECT_GT(shown["process_resident_memory_bytes"], 0);
+  EXPECT_GT(shown["process_start_time_seconds"], 1e9);
 }
 
 TEST(Metrics, SayThatTheAddressIsTaken) {
@@ -127,22 +245,23 @@ TEST(Metrics, SayThatTheAddressIsTaken) {
   EXPECT_EQ(ReasonOf(second.Serve(*address).status()), "ADDRESS_IN_USE");
 }
 
-TEST(JsonLine, EscapesWhatAClientSent) {
-  const std::string line = JsonLine("2026-01-01T00:00:00Z", LogLevel::kInfo, "rpc", "o\"k\\\n",
-                                    {{"name", "a\xff\tb"}, {"count", 3}, {"seconds", 0.5}});
-  EXPECT_EQ(line,
-            "{\"ts\":\"2026-01-01T00:00:00Z\",\"level\":\"info\",\"event\":\"rpc\","
-            "\"message\":\"o\\\"k\\\\\\\\\\\\n\",\"name\":\"a\\\\xff\\\\tb\",\"count\":3,"
-            "\"seconds\":0.5}");
-}
-
-TEST(LogField, CutsLongTexts) {
-  EXPECT_EQ(LogField("name", std::string(5000, 'a')).value().size(), 200u);
-}
-
-TEST(SetUpLog, RefusesUnknownLevelsAndFormats) {
-  EXPECT_FALSE(SetUpLog("loud", "text").ok());
-  EXPECT_FALSE(SetUpLog("info", "xml").ok());
+TEST(Metrics, AreCountedByManyThreadsWhileTheyAreScraped) {
+  Metrics metrics({.slots = 1, .attacks = {"pgd"}});
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 4; ++i) {
+    threads.emplace_back([&metrics, i] {
+      for (int n = 0; n < 500; ++n) {
+        metrics.RpcStarted(kGetJob);
+        metrics.RpcHandled(kGetJob, (n + i) % 17, 0.001);
+        metrics.AttackSamples("pgd", 1, 0);
+      }
+    });
+  }
+  for (int i = 0; i < 5; ++i) metrics.Text();
+  for (std::thread& thread : threads) thread.join();
+  const Exposition shown(metrics.Text());
+  EXPECT_EQ(shown["adamant_attack_samples_total{attack=\"pgd\"}"], 2000);
+  EXPECT_EQ(shown["grpc_server_in_flight{grpc_method=\"unary\"}"], 0);
 }
 
 }  // namespace
