@@ -66,7 +66,7 @@ void EventHub::Subscription::ReadOlder(int64_t after, BatchReply reply) {
 }
 
 void EventHub::FinishRead(Feed& feed, int64_t after, absl::StatusOr<EventPage> page) {
-  absl::StatusOr<std::shared_ptr<const EventBatch>> batch;
+  absl::StatusOr<std::shared_ptr<const EventBatch>> batch = absl::UnknownError("not read");
   if (!page.ok()) {
     batch = page.status();
   } else {
