@@ -17,8 +17,4 @@ void CallHandle::Cancel(const absl::Status& status) const {
                                nullptr);
 }
 
-CallContext* FindCall(grpc::ServerContextBase* context) {
-  return dynamic_cast<CallContext*>(context);
-}
-
 }  // namespace adamant

@@ -19,11 +19,8 @@ struct CallContext : public grpc::CallbackServerContext {
   // Not OK: the call must end with this status and do nothing. Set before the handler runs.
   absl::Status admission;
   std::string request_id;  // of a submit, for the log
-  // Not OK: the server ended the call with this, whatever the handler says.
-  absl::Status cancelled;
   int64_t bytes_in = 0;
   int64_t bytes_out = 0;
-  int64_t reserved_bytes = 0;  // of the memory ledger
 };
 
 // Keeps gRPC's part of a call alive, so that any thread may end it at any time. Thread-safe.
@@ -41,9 +38,6 @@ class CallHandle {
  private:
   grpc_call* const call_;
 };
-
-// Null for calls of other services: health, reflection.
-CallContext* FindCall(grpc::ServerContextBase* context);
 
 // For handlers of our own services.
 inline CallContext& CallOf(grpc::CallbackServerContext* context) {

@@ -27,6 +27,9 @@ constexpr int64_t kChunkBytes = 1 << 20;  // of a call that receives a stream
 constexpr size_t kTraceIdAt = 3;          // "00-<trace id of 32>-<span id>-01"
 constexpr size_t kTraceIdLength = 32;
 
+// Not health and reflection, which gRPC serves in other ways.
+bool IsOurs(absl::string_view method) { return absl::StartsWith(method, "/adamant."); }
+
 bool IsUnary(const ServerRpcInfo& info) { return info.type() == ServerRpcInfo::Type::UNARY; }
 
 bool ReceivesStream(const ServerRpcInfo& info) {
@@ -58,7 +61,7 @@ class CallLog : public grpc::experimental::Interceptor {
       : info_(info),
         metrics_(metrics),
         gate_(gate),
-        call_(FindCall(info->server_context())),
+        call_(IsOurs(info->method()) ? static_cast<CallContext*>(info->server_context()) : nullptr),
         started_(absl::Now()),
         peer_(info->server_context()->peer()) {
     metrics_.RpcStarted(info_->method());
@@ -69,7 +72,7 @@ class CallLog : public grpc::experimental::Interceptor {
   ~CallLog() override {
     if (!ended_) Count(absl::StatusCode::kCancelled);
     Uncap();
-    if (call_ != nullptr) gate_.Release(call_->reserved_bytes);
+    gate_.Release(reserved_bytes_);
   }
 
   void Intercept(grpc::experimental::InterceptorBatchMethods* methods) override {
@@ -100,7 +103,7 @@ class CallLog : public grpc::experimental::Interceptor {
   void Reserve(int64_t bytes) {
     if (!call_->admission.ok()) return;
     call_->admission = gate_.Reserve(bytes);
-    if (call_->admission.ok()) call_->reserved_bytes += bytes;
+    if (call_->admission.ok()) reserved_bytes_ += bytes;
   }
 
   void Received(const void* message) {
@@ -113,17 +116,17 @@ class CallLog : public grpc::experimental::Interceptor {
     if (!ReceivesStream(*info_)) Reserve(bytes);
   }
 
-  void Uncap() {
-    if (!cap_.has_value()) return;
-    if (gate_.RemoveCapped(*cap_) && call_->cancelled.ok())
-      call_->cancelled = absl::DeadlineExceededError("the cap of calls without a deadline");
+  // True when the gate has ended the call.
+  bool Uncap() {
+    const bool ended = cap_.has_value() && gate_.RemoveCapped(*cap_);
     cap_.reset();
+    return ended;
   }
 
   void End(const grpc::Status& status) {
-    Uncap();
-    const absl::Status sent = FromGrpc(status);
-    const absl::Status& seen = call_ != nullptr && !call_->cancelled.ok() ? call_->cancelled : sent;
+    const absl::Status seen =
+        Uncap() ? absl::DeadlineExceededError("the cap of calls without a deadline")
+                : FromGrpc(status);
     const double seconds = Count(seen.code());
     if (!seen.ok()) metrics_.RpcFailed(info_->method(), ReasonOf(seen));
     Write(seen, seconds);
@@ -138,10 +141,11 @@ class CallLog : public grpc::experimental::Interceptor {
 
   void Write(const absl::Status& status, double seconds) const {
     const absl::string_view method = info_->method();
-    const bool quiet = absl::StartsWith(method, "/grpc.");  // health, reflection
     const bool bad =
         absl::IsInternal(status) || absl::IsUnknown(status) || absl::IsDataLoss(status);
-    const LogLevel level = bad ? LogLevel::kError : quiet ? LogLevel::kDebug : LogLevel::kInfo;
+    const LogLevel level = bad              ? LogLevel::kError
+                           : IsOurs(method) ? LogLevel::kInfo
+                                            : LogLevel::kDebug;
     Log(level, "rpc", status.ok() ? "ok" : status.message(),
         {{"method", method},
          {"peer", peer_},
@@ -159,10 +163,11 @@ class CallLog : public grpc::experimental::Interceptor {
   ServerRpcInfo* const info_;
   Metrics& metrics_;
   CallGate& gate_;
-  CallContext* const call_;  // null for calls of other services
+  CallContext* const call_;  // null for calls of other services; gone before this object
   const absl::Time started_;
   const std::string peer_;
   std::optional<CallGate::CapEntry> cap_;
+  int64_t reserved_bytes_ = 0;  // of the memory ledger
   bool ended_ = false;
 };
 

@@ -24,7 +24,6 @@ constexpr int kMaxSampleIds = 100000;
 constexpr int kMinPriority = -100;
 constexpr int kMaxPriority = 100;
 constexpr int kMaxAttempts = 100;
-constexpr int kMaxThreads = 4096;
 constexpr double kMaxMemoryBytes = 1LL << 50;
 constexpr size_t kMaxTextBytes = 4096;
 constexpr int64_t kHour = 3600;
@@ -105,8 +104,14 @@ void SpecChecker::CheckRetryPolicy(v1::RetryPolicy& retry) {
 void SpecChecker::CheckResources(v1::Resources& resources) {
   if (resources.slots() == 0) resources.set_slots(1);
   Range("options.resources.slots", resources.slots(), 1, 1);
-  Range("options.resources.cpu_threads", resources.cpu_threads(), 0, kMaxThreads);
+  if (resources.cpu_threads() != 0)
+    NotServed("options.resources.cpu_threads", "a thread request (--threads-per-slot decides)");
   Range("options.resources.gpus", resources.gpus(), 0, 1);
+  const bool has_gpu =
+      std::any_of(catalog_.devices().begin(), catalog_.devices().end(),
+                  [](const v1::Device& device) { return device.kind() == "cuda"; });
+  if (resources.gpus() == 1 && !has_gpu)
+    Bad("options.resources.gpus", "is 1, but this server has no GPU");
   Range("options.resources.host_memory_bytes", static_cast<double>(resources.host_memory_bytes()),
         0, kMaxMemoryBytes);
   Range("options.resources.gpu_memory_bytes", static_cast<double>(resources.gpu_memory_bytes()), 0,

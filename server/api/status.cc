@@ -90,15 +90,23 @@ absl::Status Complete(absl::Status status) {
   return WithDetail(std::move(status), resource);
 }
 
-// Drops violations from the end of a BadRequest until the details fit.
+// Drops violations from the end of a detail until the whole fits.
+template <typename List, typename Entries>
+void FitList(google::rpc::Status& message, google::protobuf::Any& detail, Entries entries) {
+  List list;
+  if (!detail.UnpackTo(&list)) return;
+  while (message.ByteSizeLong() > kMaxDetailBytes && entries(list)->size() > 1) {
+    entries(list)->RemoveLast();
+    detail.PackFrom(list);
+  }
+}
+
 void FitDetails(google::rpc::Status& message) {
   for (google::protobuf::Any& detail : *message.mutable_details()) {
-    google::rpc::BadRequest bad;
-    if (!detail.UnpackTo(&bad)) continue;
-    while (message.ByteSizeLong() > kMaxDetailBytes && bad.field_violations_size() > 1) {
-      bad.mutable_field_violations()->RemoveLast();
-      detail.PackFrom(bad);
-    }
+    FitList<google::rpc::BadRequest>(message, detail,
+                                     [](auto& bad) { return bad.mutable_field_violations(); });
+    FitList<google::rpc::PreconditionFailure>(
+        message, detail, [](auto& failure) { return failure.mutable_violations(); });
   }
 }
 

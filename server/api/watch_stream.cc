@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <memory>
-#include <optional>
 #include <string>
 #include <utility>
 
@@ -12,21 +11,13 @@
 #include "server/api/call_context.h"
 #include "server/api/status.h"
 #include "server/api/unary.h"
+#include "server/api/watch_cursor.h"
 #include "server/jobs/job.h"
 
 namespace adamant {
 namespace {
 
-constexpr absl::Duration kDefaultInterval = absl::Milliseconds(250);
-constexpr absl::Duration kMinInterval = absl::Milliseconds(50);
-constexpr int64_t kTerminalSearch = 32;  // the last STATE event is among the last few
-constexpr size_t kCopiedBytes = 1024;    // below this a copy is cheaper than a reference
-
-absl::Duration Interval(const v1::WatchJobRequest& request) {
-  if (!request.has_min_interval()) return kDefaultInterval;
-  return std::max(kMinInterval, absl::Seconds(request.min_interval().seconds()) +
-                                    absl::Nanoseconds(request.min_interval().nanos()));
-}
+constexpr size_t kCopiedBytes = 1024;  // below this a copy is cheaper than a reference
 
 grpc::ByteBuffer ToBuffer(const std::shared_ptr<const std::string>& bytes) {
   if (bytes->size() <= kCopiedBytes) {
@@ -60,16 +51,13 @@ class WatchStream : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
         streams_(streams),
         call_(*context),
         request_(request),
-        types_(request.types().begin(), request.types().end()),
-        interval_(Interval(request)),
-        started_(absl::Now()) {}
+        started_(absl::Now()),
+        cursor_(request) {}
 
   void Start() {
     self_ = shared_from_this();
     absl::StatusOr<std::string> uid = JobUid(request_.name());
     if (!uid.ok()) return EndWith(uid.status());
-    if (request_.from_seq() < 0)
-      return EndWith(InvalidField("from_seq", "BAD_SEQ", "must not be negative"));
     subscription_ = parts_.hub.Subscribe(*uid, [weak = weak_from_this()] {
       if (const auto alive = weak.lock()) alive->Wake(alive);
     });
@@ -141,19 +129,12 @@ class WatchStream : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
     Advance();
   }
 
-  bool Wants(v1::EventType type) const { return types_.empty() || types_.count(type) > 0; }
-
   void TakeSnapshot(absl::StatusOr<v1::Job> job) {
     if (!job.ok()) return EndWith(job.status());
-    const int64_t last = job->last_event_seq();
-    if (request_.from_seq() > 1 && request_.from_seq() > last) {
-      return EndWith(
-          InvalidField("from_seq", "BAD_SEQ",
-                       absl::StrCat("is ", request_.from_seq(), ", beyond the last event ", last)));
-    }
     if (!IsTerminal(job->state())) return Begin(*std::move(job), 0);
     // Only a job that ended long ago may have been compacted.
     const std::string uid = job->name().substr(job->name().find('/') + 1);
+    const int64_t last = job->last_event_seq();
     parts_.hub.Read({uid, last, 1, {}}, [alive = shared_from_this(), job = *std::move(job)](
                                             absl::StatusOr<EventPage> page) mutable {
       if (!page.ok()) return alive->EndWith(page.status());
@@ -162,34 +143,10 @@ class WatchStream : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
   }
 
   void Begin(v1::Job job, int64_t compacted_through) {
-    const int64_t last = job.last_event_seq();
-    const int64_t from = request_.from_seq() == 0 ? last : request_.from_seq();
-    const int64_t cursor = request_.from_seq() == 1 ? 0 : from;
-    if (cursor < compacted_through && Wants(v1::METRIC)) {
-      return EndWith(WithReason(
-          absl::OutOfRangeError(absl::StrCat(
-              "the metrics up to event ", compacted_through,
-              " were compacted; watch from the snapshot or without METRIC, and read them with "
-              "ListMetricPoints")),
-          "EVENTS_COMPACTED", {{"compacted_through_seq", absl::StrCat(compacted_through)}}));
-    }
     parts_.scheduler.Decorate(job);
-    v1::JobEvent snapshot;
-    snapshot.set_type(v1::SNAPSHOT);
-    snapshot.set_attempt(job.attempt());
-    snapshot.set_compacted_through_seq(compacted_through);
-    *snapshot.mutable_time() = ToProto(absl::Now());
     {
       absl::MutexLock lock(&mutex_);
-      known_last_ = last;
-      cursor_ = cursor;
-      log_cursor_ = job.log_bytes();
-      if (IsTerminal(job.state()) && cursor >= last) {  // the terminal event is sent again
-        only_terminal_ = true;
-        cursor_ = std::max<int64_t>(0, last - kTerminalSearch);
-      }
-      *snapshot.mutable_snapshot() = std::move(job);
-      own_ = ShareEvent(snapshot);
+      end_ = cursor_.Begin(std::move(job), compacted_through, absl::Now(), *subscription_);
       ready_ = true;
     }
     if (const auto alive = weak_from_this().lock()) Wake(alive);
@@ -199,99 +156,12 @@ class WatchStream : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
     {
       absl::MutexLock lock(&mutex_);
       reading_ = false;
-      if (!batch.ok()) {
+      if (batch.ok())
+        cursor_.Add(*std::move(batch));
+      else
         end_ = batch.status();
-      } else if ((*batch)->events.empty()) {
-        // What was there has been compacted.
-        cursor_ = std::max({cursor_, known_last_, subscription_->ring().first_seq() - 1});
-      } else {
-        batch_ = *std::move(batch);
-        batch_index_ = 0;
-      }
     }
     if (const auto alive = weak_from_this().lock()) Wake(alive);
-  }
-
-  // A message that only this watcher gets.
-  void SayOwn(v1::EventType type, absl::Time now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    v1::JobEvent event;
-    event.set_type(type);
-    event.set_seq(only_terminal_ ? known_last_ : cursor_);
-    *event.mutable_time() = ToProto(now);
-    own_ = ShareEvent(event);
-  }
-
-  bool Wanted(const SharedEvent& event) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    return event.terminal || (Wants(event.type) && !only_terminal_);
-  }
-
-  // The durable event behind the cursor.
-  EventRing::Found NextDurable(SharedEvent& event) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    if (batch_ != nullptr && batch_index_ < batch_->events.size()) {
-      event = batch_->events[batch_index_];
-      return EventRing::Found::kEvent;
-    }
-    const EventRing& ring = subscription_->ring();
-    const EventRing::Found found = ring.Next(cursor_, event);
-    const bool nothing_known = ring.first_seq() == 0 && cursor_ >= known_last_;
-    return found == EventRing::Found::kOlder && nothing_known ? EventRing::Found::kNothing : found;
-  }
-
-  void PassDurable(const SharedEvent& event) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    cursor_ = event.seq;
-    const int64_t last = std::max(known_last_, subscription_->ring().last_seq());
-    parts_.metrics.WatchLag(std::max<int64_t>(0, last - event.seq));
-    if (batch_ == nullptr) return;
-    if (++batch_index_ >= batch_->events.size()) batch_.reset();
-  }
-
-  // The next wanted durable event, if it is at hand. `older`: the store has to be asked.
-  std::optional<SharedEvent> TakeDurable(bool& older) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    SharedEvent event;
-    while (true) {
-      const EventRing::Found found = NextDurable(event);
-      older = found == EventRing::Found::kOlder;
-      if (found != EventRing::Found::kEvent) return std::nullopt;
-      PassDurable(event);
-      if (Wanted(event)) return event;
-    }
-  }
-
-  std::optional<SharedEvent> TakeProgress(absl::Time now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    if (!Wants(v1::PROGRESS) || only_terminal_) return std::nullopt;
-    const std::optional<EventRing::Progress> progress = subscription_->ring().LatestProgress();
-    if (!progress.has_value() || progress->version == progress_version_) return std::nullopt;
-    if (now < next_progress_) {
-      wake_at_ = std::min(wake_at_, next_progress_);
-      return std::nullopt;
-    }
-    progress_version_ = progress->version;
-    next_progress_ = now + interval_;
-    return progress->event;
-  }
-
-  // Log bytes come before events, so that none is behind the terminal one.
-  std::optional<SharedEvent> TakeNext(absl::Time now, bool& older)
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    older = false;
-    if (own_.has_value()) return std::exchange(own_, std::nullopt);
-    if (Wants(v1::LOG) && !only_terminal_) {
-      if (auto log = subscription_->ring().NextLog(log_cursor_)) return log;
-    }
-    if (auto event = TakeDurable(older); event.has_value() || older) return event;
-    if (auto progress = TakeProgress(now)) return progress;
-    if (!going_away_ && now - last_write_ >= parts_.limits.bookmark_after) {
-      SayOwn(v1::BOOKMARK, now);
-      return std::exchange(own_, std::nullopt);
-    }
-    return std::nullopt;
-  }
-
-  // Whether another message certainly follows at once: then gRPC may hold this one back and send
-  // both together.
-  bool MoreAtHand() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    SharedEvent next;
-    return NextDurable(next) == EventRing::Found::kEvent && Wanted(next);
   }
 
   // What to do now. At most one step is taken at a time: a write until OnWriteDone, a finish once.
@@ -304,30 +174,32 @@ class WatchStream : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
       return Finish(absl::OkStatus());
     if (now - started_ >= parts_.limits.stream_max_age) {
       return Finish(WithReason(absl::UnavailableError("the watch is too old; resume"),
-                               "STREAM_MAX_AGE", {{"last_seq", absl::StrCat(cursor_)}}));
+                               "STREAM_MAX_AGE", {{"last_seq", absl::StrCat(cursor_.seq())}}));
     }
     if (said_goodbye_) return Finish(DrainingStatus());
-    bool older = false;
-    std::optional<SharedEvent> next = TakeNext(now, older);
-    if (older) {
+    WatchCursor::Next next = cursor_.Take(now);
+    if (next.needs_store) {
       reading_ = true;
       return Step::kRead;
     }
-    if (!next.has_value() && subscription_->gone())
-      return Finish(ResourceNotFound("job", request_.name()));
-    if (!next.has_value() && going_away_) {
-      SayOwn(v1::GOING_AWAY, now);
-      next = std::exchange(own_, std::nullopt);
+    if (next.event.has_value()) return Write(*next.event, now);
+    if (subscription_->gone()) return Finish(ResourceNotFound("job", request_.name()));
+    if (going_away_) {
       said_goodbye_ = true;
+      return Write(cursor_.Mark(v1::GOING_AWAY, now), now);
     }
-    if (!next.has_value()) {
-      wake_at_ = std::min({wake_at_, last_write_ + parts_.limits.bookmark_after,
-                           started_ + parts_.limits.stream_max_age});
-      return Step::kNothing;
-    }
-    terminal_sent_ = terminal_sent_ || next->terminal;
-    message_ = ToBuffer(next->bytes);
-    hold_back_ = !next->terminal && MoreAtHand();
+    if (now - last_write_ >= parts_.limits.bookmark_after)
+      return Write(cursor_.Mark(v1::BOOKMARK, now), now);
+    wake_at_ = std::min({wake_at_, next.progress_at, last_write_ + parts_.limits.bookmark_after,
+                         started_ + parts_.limits.stream_max_age});
+    return Step::kNothing;
+  }
+
+  Step Write(const SharedEvent& event, absl::Time now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    terminal_sent_ = terminal_sent_ || event.terminal;
+    message_ = ToBuffer(event.bytes);
+    // Then another message certainly follows at once, and gRPC may send both together.
+    hold_back_ = !event.terminal && !said_goodbye_ && cursor_.HasMore();
     writing_ = true;
     write_started_ = last_write_ = now;
     wake_at_ = now + parts_.limits.slow_after;
@@ -340,9 +212,10 @@ class WatchStream : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
     if (now < wake_at_) return Step::kNothing;
     wake_at_ = absl::InfiniteFuture();
     if (!end_.ok()) return Step::kNothing;
-    end_ = WithReason(absl::ResourceExhaustedError(absl::StrCat(
-                          "SLOW_CONSUMER: the watcher does not read; resume from event ", cursor_)),
-                      "SLOW_CONSUMER", {{"last_seq", absl::StrCat(cursor_)}});
+    end_ = WithReason(
+        absl::ResourceExhaustedError(absl::StrCat(
+            "SLOW_CONSUMER: the watcher does not read; resume from event ", cursor_.seq())),
+        "SLOW_CONSUMER", {{"last_seq", absl::StrCat(cursor_.seq())}});
     parts_.timers.At(now,
                      [alive = shared_from_this(), status = end_] { alive->call_.Cancel(status); });
     return Step::kNothing;
@@ -359,18 +232,21 @@ class WatchStream : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
     if (alive == nullptr) return;
     Step step;
     int64_t after = 0;
+    int64_t lag = 0;
     absl::Status end;
     {
       absl::MutexLock lock(&mutex_);
       wake_at_ = absl::InfiniteFuture();
       step = Decide(absl::Now());
-      after = cursor_;
+      after = cursor_.seq();
+      lag = cursor_.lag();
       if (step == Step::kFinish) end = end_;
       ArmTimer(alive);
     }
     switch (step) {
       case Step::kWrite:
         parts_.metrics.EventsSent(1);
+        parts_.metrics.WatchLag(lag);
         return hold_back_ ? StartWrite(&message_, grpc::WriteOptions().set_buffer_hint())
                           : StartWrite(&message_);
       case Step::kRead:
@@ -403,8 +279,6 @@ class WatchStream : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
   WatchStreams& streams_;
   const CallHandle call_;
   const v1::WatchJobRequest request_;
-  const std::set<int> types_;
-  const absl::Duration interval_;
   const absl::Time started_;
   std::unique_ptr<EventHub::Subscription> subscription_;  // set once in Start
   std::shared_ptr<WatchStream> self_;                     // from Start to OnDone
@@ -413,13 +287,7 @@ class WatchStream : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
   bool hold_back_ = false;
 
   absl::Mutex mutex_;
-  std::optional<SharedEvent> own_ ABSL_GUARDED_BY(mutex_);  // to be sent first
-  std::shared_ptr<const EventBatch> batch_ ABSL_GUARDED_BY(mutex_);
-  size_t batch_index_ ABSL_GUARDED_BY(mutex_) = 0;
-  int64_t known_last_ ABSL_GUARDED_BY(mutex_) = 0;  // last_event_seq of the snapshot
-  int64_t cursor_ ABSL_GUARDED_BY(mutex_) = 0;      // the last event that was sent or left out
-  int64_t log_cursor_ ABSL_GUARDED_BY(mutex_) = 0;
-  int64_t progress_version_ ABSL_GUARDED_BY(mutex_) = 0;
+  WatchCursor cursor_ ABSL_GUARDED_BY(mutex_);
   bool ready_ ABSL_GUARDED_BY(mutex_) = false;  // the snapshot is there
   bool woken_ ABSL_GUARDED_BY(mutex_) = false;
   bool reading_ ABSL_GUARDED_BY(mutex_) = false;
@@ -428,12 +296,10 @@ class WatchStream : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
   bool broken_ ABSL_GUARDED_BY(mutex_) = false;  // the client is gone
   bool going_away_ ABSL_GUARDED_BY(mutex_) = false;
   bool said_goodbye_ ABSL_GUARDED_BY(mutex_) = false;
-  bool only_terminal_ ABSL_GUARDED_BY(mutex_) = false;
   bool terminal_sent_ ABSL_GUARDED_BY(mutex_) = false;
   absl::Status end_ ABSL_GUARDED_BY(mutex_);
   absl::Time last_write_ ABSL_GUARDED_BY(mutex_) = absl::Now();
   absl::Time write_started_ ABSL_GUARDED_BY(mutex_);
-  absl::Time next_progress_ ABSL_GUARDED_BY(mutex_) = absl::InfinitePast();
   absl::Time wake_at_ ABSL_GUARDED_BY(mutex_) = absl::InfiniteFuture();
   absl::Time armed_ ABSL_GUARDED_BY(mutex_) = absl::InfiniteFuture();
 };

@@ -83,7 +83,11 @@ class LocalBlobStore::Upload : public BlobUpload {
     return store_.Publish(name_, expected_, steps_);
   }
 
-  void Abandon() override { unlinkat(store_.staging_.get(), name_.c_str(), 0); }
+  void Abandon() override {
+    unlinkat(store_.staging_.get(), name_.c_str(), 0);
+    absl::MutexLock lock(&store_.mutex_);
+    store_.open_uploads_[name_].abandoned = true;
+  }
 
   int64_t size() const override { return file_->size(); }
   int64_t committed_size() const override { return file_->committed(); }
@@ -199,6 +203,7 @@ absl::Status LocalBlobStore::WithReserve(const std::function<absl::Status()>& pu
 
 absl::Status LocalBlobStore::Put(int fd, const v1::BlobRef& expected) {
   RETURN_IF_ERROR(CheckBlobRef(expected));
+  RETURN_IF_ERROR(CheckUsable());
   const BlobHold hold = Hold(expected);
   if (Stat(expected).ok()) {
     const absl::Status present = Open(expected).status();
@@ -225,6 +230,7 @@ absl::Status LocalBlobStore::PutOnce(int fd, const v1::BlobRef& expected) {
 }
 
 absl::StatusOr<v1::BlobRef> LocalBlobStore::PutBytes(absl::string_view bytes) {
+  RETURN_IF_ERROR(CheckUsable());
   v1::BlobRef blob;
   blob.set_sha256(Sha256Hex(bytes));
   blob.set_size_bytes(static_cast<int64_t>(bytes.size()));
@@ -259,7 +265,8 @@ absl::StatusOr<int64_t> LocalBlobStore::StagedSize(const UploadKey& key) {
   {
     absl::MutexLock lock(&mutex_);
     const auto open = open_uploads_.find(name);
-    if (open != open_uploads_.end()) return open->second.committed->load();
+    if (open != open_uploads_.end() && !open->second.abandoned)
+      return open->second.committed->load();
   }
   const Descriptor file = OpenBeneath(staging_, name, O_RDWR);
   if (!file.valid()) {

@@ -60,6 +60,7 @@ class LocalBlobStore : public BlobStore {
   struct OpenUpload {
     std::shared_ptr<std::atomic<int64_t>> committed;
     int64_t declared = 0;
+    bool abandoned = false;
   };
 
   explicit LocalBlobStore(LocalBlobOptions options) : options_(std::move(options)) {}

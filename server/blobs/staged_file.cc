@@ -34,10 +34,9 @@ StagedFile::StagedFile(Descriptor file, int64_t declared, const WriteSteps& step
       committed_(std::move(committed)) {}
 
 StagedFile::~StagedFile() {
-  // Preallocated blocks behind the end; the file may wait for its next byte for a day.
-  if (file_.valid() && size_ < declared_) {
-    fallocate(file_.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, size_, declared_ - size_);
-  }
+  // Drops the preallocated blocks behind the end: the file may wait for its next byte for a day. A
+  // failure costs space, not bytes.
+  if (file_.valid() && size_ < declared_) static_cast<void>(!ftruncate(file_.get(), size_));
 }
 
 absl::Status StagedFile::Resume() {

@@ -31,7 +31,7 @@ namespace {
 constexpr int kBatch = 1000;
 constexpr char kBackupPrefix[] = "store-";
 constexpr char kBackupSuffix[] = ".db";
-constexpr char kBackupTime[] = "%Y%m%dT%H%M%SZ";
+constexpr char kBackupTime[] = "%E4Y%m%dT%H%M%SZ";
 
 void LogFailure(absl::string_view what, const absl::Status& status) {
   if (status.ok() || absl::IsUnimplemented(status) || absl::IsCancelled(status)) return;

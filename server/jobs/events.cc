@@ -178,7 +178,7 @@ void EventHub::SetProgress(const std::string& uid, const v1::Attempt& attempt,
 void EventHub::AddLog(const std::string& uid, const v1::Attempt& attempt, int64_t offset,
                       absl::string_view data) {
   const std::shared_ptr<Feed> feed = Find(uid);
-  if (feed == nullptr) return;
+  if (feed == nullptr || data.empty()) return;
   v1::JobEvent event;
   event.set_type(v1::LOG);
   *event.mutable_time() = ToProto(absl::Now());

@@ -2,7 +2,6 @@
 #include "server/jobs/outputs.h"
 
 #include <fcntl.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -37,25 +36,23 @@ absl::StatusOr<int> WorkerOutputs::Open(int64_t output_id, int64_t max_bytes) {
   if (open_.contains(output_id))
     return absl::InvalidArgumentError(absl::StrCat("output ", output_id, " is open"));
   if (open_.size() >= kMaxOpen) return absl::ResourceExhaustedError("too many open outputs");
-  struct statvfs disk {};
-  if (statvfs(folder_.c_str(), &disk) != 0) return ErrnoStatus(errno, "the scratch folder");
   // Twice: the published copy exists beside the scratch file.
-  const uint64_t free_bytes = uint64_t{disk.f_bavail} * disk.f_frsize;
-  if (free_bytes / 2 < static_cast<uint64_t>(max_bytes))
-    return absl::ResourceExhaustedError(
-        absl::StrCat("the disk has no room for an output of ", max_bytes, " bytes"));
+  absl::StatusOr<DiskReservation> space = blobs_.ReserveOutput(2 * max_bytes);
+  if (!space.ok()) return space.status();
   absl::StatusOr<Descriptor> file = UnnamedFile(folder_);
   if (!file.ok()) return file.status();
-  return open_.emplace(output_id, *std::move(file)).first->second.get();
+  OpenOutput output{*std::move(file), *std::move(space)};
+  return open_.emplace(output_id, std::move(output)).first->second.file.get();
 }
 
 absl::Status WorkerOutputs::Publish(int64_t output_id, const v1::BlobRef& expected) {
   const auto found = open_.find(output_id);
   if (found == open_.end())
     return absl::InvalidArgumentError(absl::StrCat("output ", output_id, " is not open"));
-  const Descriptor file = std::move(found->second);
+  const OpenOutput output = std::move(found->second);
   open_.erase(found);
-  return blobs_.Put(file.get(), expected);
+  holds_.push_back(blobs_.Hold(expected));
+  return blobs_.Put(output.file.get(), expected);
 }
 
 }  // namespace adamant

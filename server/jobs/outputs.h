@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
@@ -32,7 +33,13 @@ class WorkerOutputs {
  private:
   BlobStore& blobs_;
   const std::string folder_;
-  absl::flat_hash_map<int64_t, Descriptor> open_;
+  struct OpenOutput {
+    Descriptor file;
+    DiskReservation space;  // for the file and its published copy
+  };
+  absl::flat_hash_map<int64_t, OpenOutput> open_;
+  // Of what was published: the commit that names it comes while the attempt lives.
+  std::vector<BlobHold> holds_;
 };
 
 }  // namespace adamant

@@ -78,6 +78,7 @@ SqliteQuery::SqliteQuery(SqliteDatabase& database, const char* sql)
     : database_(database), statement_(database.Prepared(sql)) {}
 
 SqliteQuery::~SqliteQuery() {
+  if (statement_ == nullptr) return;
   sqlite3_reset(statement_);
   sqlite3_clear_bindings(statement_);
 }

@@ -44,7 +44,7 @@ class Metrics {
 
   // Called at a scrape, at most once a second. `name` is jobs, blobs, gpu or process; what the
   // collector uses must outlive the endpoint.
-  void AddCollector(absl::string_view name, SampleCollector collector);
+  void AddCollector(absl::string_view name, MetricsCollector collector);
 
   // The exposition text, as a scrape returns it.
   std::string Text();
@@ -86,7 +86,7 @@ class Metrics {
 
   void EventsAppended(int64_t count);
   void EventsSent(int64_t count);
-  // Durable events that a watch had still to send when it read the log.
+  // Durable events that a watch has still to send when it sends one.
   void WatchLag(int64_t events);
 
   // `op`: submit, claim, transition, events, read, other.

@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sqlite3.h>
 
 #include <functional>
 #include <optional>
@@ -23,7 +24,7 @@ constexpr int kExitStoreFailed = 75;
 constexpr absl::Duration kMostOfIt = absl::Seconds(60);  // until a failpoint has to have fired
 
 // What makes a failpoint fire beside the load.
-enum class Trigger { kLoad, kWorker, kRecover, kDrain, kLease, kExpiry, kHang };
+enum class Trigger { kLoad, kWorker, kRecover, kDrain, kLease, kExpiry, kHang, kGarbage };
 
 struct Point {
   absl::string_view name;
@@ -32,18 +33,11 @@ struct Point {
 };
 
 const Point kSpecial[] = {
-    {"hello.before", Trigger::kWorker},
-    {"progress.before", Trigger::kWorker},
-    {"heartbeat.skip", Trigger::kWorker},
-    {"start.recover", Trigger::kRecover},
-    {"drain.each_step", Trigger::kDrain},
-    {"lease.renew", Trigger::kLease},
-    {"lease.expire", Trigger::kExpiry},
-    {"supervisor.skip_kill", Trigger::kHang},
-    {"gc.before_row", Trigger::kLoad,
-     "garbage is collected after hours; the conformance tests of the blob store reach it"},
-    {"gc.before_unlink", Trigger::kLoad,
-     "garbage is collected after hours; the conformance tests of the blob store reach it"},
+    {"hello.before", Trigger::kWorker},   {"progress.before", Trigger::kWorker},
+    {"heartbeat.skip", Trigger::kWorker}, {"start.recover", Trigger::kRecover},
+    {"drain.each_step", Trigger::kDrain}, {"lease.renew", Trigger::kLease},
+    {"lease.expire", Trigger::kExpiry},   {"supervisor.skip_kill", Trigger::kHang},
+    {"gc.before_row", Trigger::kGarbage}, {"gc.before_unlink", Trigger::kGarbage},
 };
 
 Point PointOf(absl::string_view name) {
@@ -105,6 +99,16 @@ void LoadUntil(Rig& rig, const std::function<bool()>& fired) {
   load.Stop();
 }
 
+// As if the last use of each blob, and its lease, were long ago.
+void AgeAllBlobs(const std::string& store) {
+  sqlite3* database = nullptr;
+  ASSERT_EQ(sqlite3_open(store.c_str(), &database), SQLITE_OK);
+  const char* sql = "UPDATE blobs SET use_nanos = 1, lease_nanos = 1";
+  EXPECT_EQ(sqlite3_exec(database, sql, nullptr, nullptr, nullptr), SQLITE_OK)
+      << sqlite3_errmsg(database);
+  sqlite3_close(database);
+}
+
 class KillAtFailpoint : public ::testing::TestWithParam<absl::string_view> {
  protected:
   std::string Rule() const { return absl::StrCat(GetParam(), "=kill"); }
@@ -119,6 +123,7 @@ class KillAtFailpoint : public ::testing::TestWithParam<absl::string_view> {
   }
 
   void Pull(Trigger trigger);
+  void PullGarbage();
 
   Rig rig;
 };
@@ -165,7 +170,32 @@ void KillAtFailpoint::Pull(Trigger trigger) {
       rig.Restart();
       return CancelLongJob(rig, job);
     }
+    case Trigger::kGarbage:
+      return PullGarbage();
   }
+}
+
+// Every blob was last used long ago; only the result of a job is still needed.
+void KillAtFailpoint::PullGarbage() {
+  rig.Start();
+  const std::string id = "00000000-0000-4000-8000-00000000abce";
+  rig.history().Add({.op = "asked", .request_id = id});
+  const auto job = rig.api().Submit({.request_id = id, .seed = 4343});
+  ASSERT_TRUE(job.ok()) << job.status();
+  rig.history().Add({.op = "submit", .request_id = id, .job = job->name()});
+  const v1::BlobRef garbage = RefOf("nobody needs this");
+  ASSERT_TRUE(rig.api().Write(NewUpload(garbage), "nobody needs this", 0).ok());
+  rig.ComeToRest();
+  rig.server().Terminate();
+  AgeAllBlobs(rig.data_dir() + "/store.db");
+  rig.Start({.failpoints = Rule(), .may_end = true});
+  WaitUntil([&] { return Fired(); }, kMostOfIt);
+  rig.Restart();
+  const auto done = rig.api().Get(job->name());
+  ASSERT_TRUE(done.ok()) << done.status();
+  EXPECT_TRUE(rig.api().Read(done->result().train().weights()).ok());
+  EXPECT_TRUE(rig.api().Write(NewUpload(garbage), "nobody needs this", 0).ok());
+  EXPECT_TRUE(rig.api().Read(garbage).ok());
 }
 
 TEST_P(KillAtFailpoint, LosesNothing) {

@@ -274,12 +274,15 @@ TEST_F(ApiStreamsTest, ReplaysOldEventsFromTheStoreAndNewOnesWithoutAGap) {
 }
 
 TEST_F(ApiStreamsTest, SendsLogBytesWithTheOffsetsOfTheLog) {
+  const std::string before = StartWaiting();  // holds the slot until the watch is open
   const std::string name = rig_->Submit(kFlood).name();
   v1::WatchJobRequest request = Request(name);
   request.add_types(v1::LOG);
   std::map<int64_t, std::string> seen;
   {
     OpenWatch watch(*rig_->robustness, request);
+    EXPECT_EQ(watch.Await(v1::SNAPSHOT).type(), v1::SNAPSHOT);
+    Cancel(before);
     for (v1::JobEvent event = watch.Await(v1::LOG); event.type() == v1::LOG;
          event = watch.Await(v1::LOG)) {
       seen[event.log().offset()] = event.log().data();

@@ -236,8 +236,6 @@ TEST(SpecChecker, ChecksSubmitOptions) {
   options.set_request_id("01234567-89ab-1cde-8f01-23456789abcd");  // version 1
   options.set_display_name("-x");
   options.set_priority(101);
-  options.set_start_paused(true);
-  options.set_cache(v1::CACHE_USE);
   options.mutable_retention()->set_seconds(60);
   (*options.mutable_labels())["key"] = std::string(256, 'v');
   options.mutable_resources()->set_gpus(1);
@@ -245,9 +243,78 @@ TEST(SpecChecker, ChecksSubmitOptions) {
   std::vector<std::string> fields;
   for (const Violation& violation : checker.violations()) fields.push_back(violation.field);
   EXPECT_THAT(fields, ::testing::UnorderedElementsAre("options.request_id", "options.display_name",
-                                                      "options.priority", "options.start_paused",
-                                                      "options.cache", "options.retention",
+                                                      "options.priority", "options.retention",
                                                       "options.labels", "options.resources.gpus"));
+}
+
+std::vector<std::string> BadOptions(v1::SubmitOptions options, bool admin = true) {
+  const worker::v1::Catalog catalog = testing::TestCatalog();
+  SpecChecker checker(catalog);
+  checker.CheckOptions(options, admin);
+  std::vector<std::string> fields;
+  for (const Violation& violation : checker.violations()) fields.push_back(violation.field);
+  return fields;
+}
+
+TEST(SpecChecker, AcceptsTheWholeRangeOfEveryOption) {
+  v1::SubmitOptions options;
+  for (const int priority : {-100, 100}) {
+    for (const int64_t retention : {int64_t{3600}, int64_t{315360000}}) {
+      options.set_priority(priority);
+      options.mutable_retention()->set_seconds(retention);
+      EXPECT_THAT(BadOptions(options), ::testing::IsEmpty()) << priority << " " << retention;
+    }
+  }
+  options.set_start_paused(true);
+  options.set_cache(v1::CACHE_USE);
+  options.mutable_resources()->set_host_memory_bytes(int64_t{1} << 30);
+  options.mutable_resources()->set_exclusive(true);
+  options.mutable_max_run_time()->set_seconds(1);
+  options.mutable_queue_timeout()->set_seconds(1);
+  options.mutable_retry_policy()->add_classes(v1::DEVICE_FAULT);
+  EXPECT_THAT(BadOptions(options), ::testing::IsEmpty());
+}
+
+TEST(SpecChecker, RefusesOptionsOutsideTheirRange) {
+  using ::testing::ElementsAre;
+  v1::SubmitOptions options;
+  options.set_priority(-1);
+  EXPECT_THAT(BadOptions(options, /*admin=*/false), ElementsAre("options.priority"));
+  options.set_priority(-101);
+  EXPECT_THAT(BadOptions(options), ElementsAre("options.priority"));
+  options.Clear();
+  options.mutable_retention()->set_seconds(3599);
+  EXPECT_THAT(BadOptions(options), ElementsAre("options.retention"));
+  options.mutable_retention()->set_seconds(315360001);
+  EXPECT_THAT(BadOptions(options), ElementsAre("options.retention"));
+  options.Clear();
+  options.mutable_max_run_time()->set_nanos(5);
+  options.mutable_queue_timeout()->set_seconds(-1);
+  EXPECT_THAT(BadOptions(options), ElementsAre("options.max_run_time", "options.queue_timeout"));
+  options.Clear();
+  options.mutable_retry_policy()->add_classes(v1::WORKER_LOST);
+  options.mutable_retry_policy()->add_classes(v1::WORKER_LOST);
+  options.mutable_retry_policy()->add_classes(v1::DATA_ERROR);
+  EXPECT_THAT(BadOptions(options),
+              ElementsAre("options.retry_policy.classes[1]", "options.retry_policy.classes[2]"));
+  options.Clear();
+  options.mutable_resources()->set_host_memory_bytes(-1);
+  options.mutable_resources()->set_slots(2);
+  EXPECT_THAT(BadOptions(options),
+              ElementsAre("options.resources.slots", "options.resources.host_memory_bytes"));
+}
+
+TEST(SpecChecker, RefusesTextsOfMoreThanFourKibibytesAtAnyDepth) {
+  const worker::v1::Catalog catalog = testing::TestCatalog();
+  SpecChecker checker(catalog);
+  v1::JobSpec spec;
+  v1::PluginSpec& attack = *spec.mutable_attack()->add_attacks()->mutable_attack();
+  attack.set_name("fgsm");
+  (*attack.mutable_params()->mutable_fields())["x"].set_string_value(std::string(4097, 'x'));
+  checker.CheckSpec(spec);
+  std::vector<std::string> fields;
+  for (const Violation& violation : checker.violations()) fields.push_back(violation.field);
+  EXPECT_THAT(fields, ::testing::Contains(HasSubstr("spec.attack.attacks[0].attack.params")));
 }
 
 }  // namespace

@@ -102,6 +102,16 @@ TEST(ToGrpc, KeepsDetailsBelowFourKibibytes) {
   EXPECT_THAT(status.error_message(), HasSubstr("(20 problems in all)"));
 }
 
+TEST(ToGrpc, KeepsPreconditionsBelowFourKibibytes) {
+  const std::vector<std::string> subjects(20, std::string(200, 's'));
+  const grpc::Status status =
+      ToGrpc(Precondition("BLOB_MISSING", "MISSING", subjects, std::string(500, 'm')));
+  EXPECT_LE(status.error_details().size(), kMaxDetailBytes);
+  google::rpc::PreconditionFailure failure;
+  ASSERT_TRUE(FindDetail(status, failure));
+  EXPECT_GT(failure.violations_size(), 0);
+}
+
 TEST(ViolationStatus, ListsAtMostTwentyAndCountsAll) {
   const grpc::Status status = ToGrpc(ViolationStatus(ManyViolations(35, 4)));
   google::rpc::BadRequest bad;
