@@ -53,6 +53,7 @@ absl::Status Attempt::Claim() {
                     FillAttempt(draft.job, now);
                     return MoveJob(draft, v1::STARTING, v1::STATE_REASON_UNSPECIFIED, "", now);
                   }};
+  claim.lease_ttl = services_.options.lease_ttl;
   ASSIGN_OR_RETURN(job_, Await<v1::Job>([&](Reply<v1::Job> reply) {
                      services_.store.ChangeJob(std::move(claim), std::move(reply));
                    }));

@@ -94,6 +94,16 @@ TEST(Metrics, CountCallsByMethodAndCode) {
   EXPECT_EQ(after["grpc_server_started_total{" + labels + "}"], 2);
 }
 
+TEST(Metrics, TimeTransfersOfBlobs) {
+  Metrics metrics({});
+  metrics.RpcHandled("/adamant.v1.BlobService/Write", 0, 3);
+  metrics.RpcHandled("/adamant.v1.BlobService/Read", 0, 5);
+  metrics.RpcHandled("/adamant.v1.BlobService/Read", 1, 100);  // broken off
+  const Exposition shown(metrics.Text());
+  EXPECT_EQ(shown["adamant_blob_transfer_seconds_sum{direction=\"upload\"}"], 3);
+  EXPECT_EQ(shown["adamant_blob_transfer_seconds_sum{direction=\"download\"}"], 5);
+}
+
 TEST(Metrics, CountMessagesOfStreamsAndTimeNoLongPolls) {
   Metrics metrics({});
   metrics.RpcReceived(kWatchJob);
@@ -196,7 +206,7 @@ TEST(Metrics, DoNotAskTheCollectorsTwiceWithinASecond) {
 TEST(Metrics, ShowASlotOnceWhenItsJobChanges) {
   Metrics metrics({.slots = 1});
   std::string kind = "train";
-  const MetricsCollector collector = [&kind](MetricsSample& sample) {
+  const SampleCollector collector = [&kind](MetricsSample& sample) {
     sample.slots = {{.device = "cpu", .kind = kind}};
     return absl::OkStatus();
   };
