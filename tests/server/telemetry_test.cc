@@ -5,6 +5,7 @@
 #include <cmath>
 #include <thread>
 
+#include "absl/time/clock.h"
 #include "common/error_reason.h"
 #include "server/telemetry/metrics.h"
 #include "tests/support/exposition.h"
@@ -117,8 +118,8 @@ TEST(Metrics, CountMessagesOfStreamsAndTimeNoLongPolls) {
   EXPECT_EQ(shown["grpc_server_msg_received_total" + WatchLabels()], 1);
   EXPECT_EQ(shown["grpc_server_msg_sent_total" + WatchLabels()], 2);
   for (const auto& [series, value] : shown.values()) {
-    if (series.rfind("grpc_server_handling_seconds", 0) == 0)
-      EXPECT_EQ(series.find("WaitJob"), std::string::npos) << series;
+    const bool timed = series.rfind("grpc_server_handling_seconds", 0) == 0;
+    EXPECT_FALSE(timed && series.find("WaitJob") != std::string::npos) << series;
   }
 }
 
@@ -200,7 +201,7 @@ TEST(Metrics, DoNotAskTheCollectorsTwiceWithinASecond) {
   metrics.Text();
   metrics.Text();
   // On a machine that took longer the second answer may be a new one.
-  if (absl::Now() - start < absl::Milliseconds(900)) EXPECT_EQ(asked, 1);
+  EXPECT_TRUE(asked == 1 || absl::Now() - start >= absl::Seconds(1)) << asked;
 }
 
 TEST(Metrics, ShowASlotOnceWhenItsJobChanges) {
