@@ -134,8 +134,7 @@ void BasicStore::ReadEvents(EventQuery query, Reply<EventPage> reply) {
       std::move(reply));
 }
 
-void BasicStore::FindRequest(std::string tenant, std::string request_id,
-                             Reply<std::string> reply) {
+void BasicStore::FindRequest(std::string tenant, std::string request_id, Reply<std::string> reply) {
   session_.Run<std::string>(
       false,
       [this, tenant = std::move(tenant),
@@ -256,6 +255,22 @@ void BasicStore::DropBlobs(std::vector<v1::BlobRef> blobs, GarbageQuery query,
        query = std::move(query)](StoreEffect& effect) -> absl::StatusOr<std::vector<v1::BlobRef>> {
         effect.step = StoreStep::kOther;
         return session_.rules.DropBlobs(blobs, query);
+      },
+      std::move(reply));
+}
+
+void BasicStore::FindOwned(std::vector<std::string> digests,
+                           Reply<std::vector<v1::BlobRef>> reply) {
+  session_.Run<std::vector<v1::BlobRef>>(
+      false,
+      [this,
+       digests = std::move(digests)](StoreEffect&) -> absl::StatusOr<std::vector<v1::BlobRef>> {
+        std::vector<v1::BlobRef> owned;
+        for (const std::string& digest : digests) {
+          std::vector<BlobRow> rows = session_.tables.OwnersOf(digest);
+          if (!rows.empty()) owned.push_back(std::move(rows.front().blob));
+        }
+        return owned;
       },
       std::move(reply));
 }
