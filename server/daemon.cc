@@ -204,6 +204,8 @@ class Server {
     options.scratch_folder = folder_.Path("scratch");
     SetMemoryLedgers(catalog_, options);
     options.estimate = EstimateResources;
+    options.observer = telemetry_.get();
+    options.device_condition = [this](int slot) { return ConditionOf(slot); };
     scheduler_ = std::make_unique<Scheduler>(*store_, *blobs_, *workers_, *hub_, options);
     RETURN_IF_ERROR(scheduler_->Start());
     collector_ = std::make_unique<Collector>(*store_, *blobs_, ledger_.get(), CollectOptions());
@@ -234,6 +236,22 @@ class Server {
   }
 
  private:
+  // Nothing for a slot without a GPU.
+  std::optional<DeviceCondition> ConditionOf(int slot) const {
+    if (gpus_ == nullptr) return std::nullopt;
+    const std::string& device = workers_->slots()[static_cast<size_t>(slot)].device;
+    const absl::StatusOr<GpuMemory> memory = gpus_->Memory(device);
+    if (absl::IsNotFound(memory.status())) return std::nullopt;
+    DeviceCondition condition;
+    if (!memory.ok()) {
+      condition.unhealthy = std::string(memory.status().message());
+    } else {
+      condition.free_bytes = memory->free_bytes;
+      condition.total_bytes = memory->total_bytes;
+    }
+    return condition;
+  }
+
   CollectorOptions CollectOptions() const {
     CollectorOptions options;
     options.backup_folder = folder_.Path("backups");

@@ -100,6 +100,7 @@ class ExplainCall : public grpc::ServerUnaryReactor,
     if (absl::IsResourceExhausted(response.status()))
       return End(WithRetryAfter(response.status(), kRetryAfter));
     if (!response.ok()) return End(response.status());
+    parts_.metrics.ExplainSeconds(response->compute_seconds());
     {
       absl::MutexLock lock(&mutex_);
       if (std::exchange(ended_, true)) return;

@@ -238,6 +238,7 @@ class WatchStream : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
       wake_at_ = absl::InfiniteFuture();
       step = Decide(absl::Now());
       after = cursor_.seq();
+      if (step == Step::kWrite) parts_.metrics.WatchLag(cursor_.lag());
       if (step == Step::kFinish) end = end_;
       ArmTimer(alive);
     }

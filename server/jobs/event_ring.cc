@@ -65,6 +65,11 @@ int64_t EventRing::first_seq() const {
   return events_.empty() ? 0 : events_.front().seq;
 }
 
+int64_t EventRing::last_seq() const {
+  absl::MutexLock lock(&mutex_);
+  return events_.empty() ? 0 : events_.back().seq;
+}
+
 void EventRing::AddLog(const v1::JobEvent& event) {
   const int64_t begin = event.log().offset();
   const int64_t end = begin + static_cast<int64_t>(event.log().data().size());

@@ -46,6 +46,7 @@ class EventRing {
   Found Next(int64_t after, SharedEvent& event) const;
   // 0 when the ring is empty.
   int64_t first_seq() const;
+  int64_t last_seq() const;
 
   // `event` is a LOG event; its offset is that of ReadLog with all attempts.
   void AddLog(const v1::JobEvent& event);

@@ -247,6 +247,15 @@ void BasicStore::FindGarbage(GarbageQuery query, Reply<std::vector<v1::BlobRef>>
       std::move(reply));
 }
 
+void BasicStore::FindOwned(std::vector<std::string> digests,
+                           Reply<std::vector<v1::BlobRef>> reply) {
+  session_.Run<std::vector<v1::BlobRef>>(
+      false,
+      [this, digests = std::move(digests)](StoreEffect&)
+          -> absl::StatusOr<std::vector<v1::BlobRef>> { return session_.rules.FindOwned(digests); },
+      std::move(reply));
+}
+
 void BasicStore::DropBlobs(std::vector<v1::BlobRef> blobs, GarbageQuery query,
                            Reply<std::vector<v1::BlobRef>> reply) {
   session_.Run<std::vector<v1::BlobRef>>(

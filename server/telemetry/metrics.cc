@@ -92,7 +92,7 @@ void Metrics::Stop() {
   impl_->scrape.RemoveCollectors();
 }
 
-void Metrics::AddCollector(absl::string_view name, MetricsCollector collector) {
+void Metrics::AddCollector(absl::string_view name, SampleCollector collector) {
   impl_->scrape.AddCollector(name, std::move(collector));
 }
 

@@ -44,7 +44,7 @@ class Metrics {
 
   // Called at a scrape, at most once a second. `name` is jobs, blobs, gpu or process; what the
   // collector uses must outlive the endpoint.
-  void AddCollector(absl::string_view name, MetricsCollector collector);
+  void AddCollector(absl::string_view name, SampleCollector collector);
 
   // The exposition text, as a scrape returns it.
   std::string Text();

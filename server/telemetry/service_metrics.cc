@@ -40,7 +40,7 @@ ServiceMetrics::ServiceMetrics(prometheus::Registry& registry)
           MakeCounter(registry, "adamant_events_appended_total", "Durable events stored")),
       events_sent(MakeCounter(registry, "adamant_events_sent_total", "Events sent to watchers")),
       watch_lag(MakeHistogram(registry, "adamant_watch_lag_events",
-                              "Events that a watch had still to send when it read the log",
+                              "Events that a watch has still to send when it sends one",
                               kLagEvents)),
       watch_dropped(MakeCounters(registry, "adamant_watch_dropped_total",
                                  "Watches that the server ended before their job did", {"reason"},

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <thread>
 
+#include "absl/time/clock.h"
 #include "common/error_reason.h"
 #include "server/telemetry/metrics.h"
 #include "tests/support/exposition.h"
@@ -94,6 +95,16 @@ TEST(Metrics, CountCallsByMethodAndCode) {
   EXPECT_EQ(after["grpc_server_started_total{" + labels + "}"], 2);
 }
 
+TEST(Metrics, TimeTransfersOfBlobs) {
+  Metrics metrics({});
+  metrics.RpcHandled("/adamant.v1.BlobService/Write", 0, 3);
+  metrics.RpcHandled("/adamant.v1.BlobService/Read", 0, 5);
+  metrics.RpcHandled("/adamant.v1.BlobService/Read", 1, 100);  // broken off
+  const Exposition shown(metrics.Text());
+  EXPECT_EQ(shown["adamant_blob_transfer_seconds_sum{direction=\"upload\"}"], 3);
+  EXPECT_EQ(shown["adamant_blob_transfer_seconds_sum{direction=\"download\"}"], 5);
+}
+
 TEST(Metrics, CountMessagesOfStreamsAndTimeNoLongPolls) {
   Metrics metrics({});
   metrics.RpcReceived(kWatchJob);
@@ -107,8 +118,8 @@ TEST(Metrics, CountMessagesOfStreamsAndTimeNoLongPolls) {
   EXPECT_EQ(shown["grpc_server_msg_received_total" + WatchLabels()], 1);
   EXPECT_EQ(shown["grpc_server_msg_sent_total" + WatchLabels()], 2);
   for (const auto& [series, value] : shown.values()) {
-    if (series.rfind("grpc_server_handling_seconds", 0) == 0)
-      EXPECT_EQ(series.find("WaitJob"), std::string::npos) << series;
+    const bool timed = series.rfind("grpc_server_handling_seconds", 0) == 0;
+    EXPECT_FALSE(timed && series.find("WaitJob") != std::string::npos) << series;
   }
 }
 
@@ -190,13 +201,13 @@ TEST(Metrics, DoNotAskTheCollectorsTwiceWithinASecond) {
   metrics.Text();
   metrics.Text();
   // On a machine that took longer the second answer may be a new one.
-  if (absl::Now() - start < absl::Milliseconds(900)) EXPECT_EQ(asked, 1);
+  EXPECT_TRUE(asked == 1 || absl::Now() - start >= absl::Seconds(1)) << asked;
 }
 
 TEST(Metrics, ShowASlotOnceWhenItsJobChanges) {
   Metrics metrics({.slots = 1});
   std::string kind = "train";
-  const MetricsCollector collector = [&kind](MetricsSample& sample) {
+  const SampleCollector collector = [&kind](MetricsSample& sample) {
     sample.slots = {{.device = "cpu", .kind = kind}};
     return absl::OkStatus();
   };
