@@ -268,20 +268,4 @@ void BasicStore::DropBlobs(std::vector<v1::BlobRef> blobs, GarbageQuery query,
       std::move(reply));
 }
 
-void BasicStore::FindOwned(std::vector<std::string> digests,
-                           Reply<std::vector<v1::BlobRef>> reply) {
-  session_.Run<std::vector<v1::BlobRef>>(
-      false,
-      [this,
-       digests = std::move(digests)](StoreEffect&) -> absl::StatusOr<std::vector<v1::BlobRef>> {
-        std::vector<v1::BlobRef> owned;
-        for (const std::string& digest : digests) {
-          std::vector<BlobRow> rows = session_.tables.OwnersOf(digest);
-          if (!rows.empty()) owned.push_back(std::move(rows.front().blob));
-        }
-        return owned;
-      },
-      std::move(reply));
-}
-
 }  // namespace adamant

@@ -43,7 +43,6 @@ class BasicStore : public JobStore {
   void FindGarbage(GarbageQuery query, Reply<std::vector<v1::BlobRef>> reply) override;
   void DropBlobs(std::vector<v1::BlobRef> blobs, GarbageQuery query,
                  Reply<std::vector<v1::BlobRef>> reply) override;
-  void FindOwned(std::vector<std::string> digests, Reply<std::vector<v1::BlobRef>> reply) override;
 
  protected:
   // The tables must outlive the executor, which must end before this object does.
