@@ -4,7 +4,10 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
-#include "grpcpp/client_context.h"
+
+namespace grpc {
+class ClientContext;
+}
 
 namespace adamant {
 
@@ -12,11 +15,7 @@ namespace adamant {
 // the calls it was given to. Thread-safe.
 class CancelToken {
  public:
-  void Cancel() {
-    absl::MutexLock lock(&mutex_);
-    cancelled_ = true;
-    if (context_ != nullptr) context_->TryCancel();
-  }
+  void Cancel();
   bool cancelled() const {
     absl::MutexLock lock(&mutex_);
     return cancelled_;
@@ -44,11 +43,7 @@ class CancelToken {
   };
 
  private:
-  void Attach(grpc::ClientContext* context) {
-    absl::MutexLock lock(&mutex_);
-    context_ = context;
-    if (cancelled_ && context_ != nullptr) context_->TryCancel();
-  }
+  void Attach(grpc::ClientContext* context);
 
   mutable absl::Mutex mutex_;
   bool cancelled_ ABSL_GUARDED_BY(mutex_) = false;

@@ -1,80 +1,30 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "client/client.h"
 
-#include <chrono>
+#include <iterator>
 #include <random>
 
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
+#include "client/call.h"
 #include "client/error.h"
 #include "client/reconnect.h"
-#include "grpcpp/create_channel.h"
-#include "grpcpp/security/credentials.h"
+#include "client/stubs.h"
+#include "common/sha256.h"
+#include "common/status_macros.h"
+#include "grpcpp/channel.h"
 
 namespace adamant {
 namespace {
 
-// Retries of unary, idempotent methods only; streams are resumed by the loops of this library.
-constexpr char kServiceConfig[] = R"({
-  "methodConfig": [{
-    "name": [
-      {"service": "adamant.v1.RobustnessService", "method": "TrainJob"},
-      {"service": "adamant.v1.RobustnessService", "method": "AttackJob"},
-      {"service": "adamant.v1.RobustnessService", "method": "ExplainJob"},
-      {"service": "adamant.v1.RobustnessService", "method": "GetJob"},
-      {"service": "adamant.v1.RobustnessService", "method": "ListJobs"},
-      {"service": "adamant.v1.RobustnessService", "method": "CancelJob"},
-      {"service": "adamant.v1.BlobService", "method": "FindMissingBlobs"},
-      {"service": "adamant.v1.BlobService", "method": "QueryWriteStatus"},
-      {"service": "adamant.v1.ModelService"},
-      {"service": "adamant.v1.DatasetService"},
-      {"service": "adamant.v1.SystemService"}],
-    "retryPolicy": {"maxAttempts": 5, "initialBackoff": "0.1s", "maxBackoff": "5s",
-                    "backoffMultiplier": 2, "retryableStatusCodes": ["UNAVAILABLE"]}
-  }],
-  "retryThrottling": {"maxTokens": 10, "tokenRatio": 0.1}
-})";
+constexpr int32_t kMetricPage = 10000;
 
-std::shared_ptr<grpc::Channel> MakeChannel(const std::string& target, int number) {
-  grpc::ChannelArguments arguments;
-  arguments.SetServiceConfigJSON(kServiceConfig);
-  arguments.SetMaxReceiveMessageSize(5 << 20);
-  arguments.SetMaxSendMessageSize(5 << 20);
-  arguments.SetInt(GRPC_ARG_MAX_METADATA_SIZE, 8 << 10);
-  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 30000);
-  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 10000);
-  arguments.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
-  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 1000);
-  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 5000);
-  arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 200);
-  arguments.SetInt("adamant.channel",
-                   number);  // channels with equal arguments would share a socket
-  return grpc::CreateCustomChannel(target, grpc::InsecureChannelCredentials(), arguments);
-}
-
-void SetDeadline(grpc::ClientContext& context, absl::Duration deadline) {
-  context.set_deadline(std::chrono::system_clock::now() + absl::ToChronoNanoseconds(deadline));
-}
-
-// One unary call.
-template <typename Response, typename Stub, typename Request>
-absl::StatusOr<Response> Call(grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&,
-                                                           Response*),
-                              Stub& stub, const Request& request, absl::Duration deadline) {
-  grpc::ClientContext context;
-  SetDeadline(context, deadline);
-  Response response;
-  if (grpc::Status status = (stub.*method)(&context, request, &response); !status.ok()) {
-    return FromGrpcStatus(status);
-  }
-  return response;
-}
-
-bool IsTerminal(const v1::Job& job) {
-  return job.state() == v1::SUCCEEDED || job.state() == v1::FAILED || job.state() == v1::CANCELLED;
+v1::JobVerbRequest VerbOn(const std::string& name, const std::string& etag) {
+  v1::JobVerbRequest request;
+  request.set_name(name);
+  request.set_etag(etag);
+  return request;
 }
 
 template <typename Request>
@@ -88,27 +38,24 @@ Request Named(const std::string& name) {
 
 absl::StatusOr<std::unique_ptr<Client>> Client::Create(const std::string& server,
                                                        ClientOptions options) {
-  const absl::string_view text = server;
-  const size_t colon = text.rfind(':');
-  int port = 0;
-  const bool is_unix = text.substr(0, 5) == "unix:" && text.size() > 5;
-  if (!is_unix && (colon == absl::string_view::npos || colon == 0 ||
-                   !absl::SimpleAtoi(text.substr(colon + 1), &port) || port < 1 || port > 65535)) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "\"", server, "\" is not an address; write host:port or unix:path, e.g. 127.0.0.1:50061"));
-  }
-  return std::unique_ptr<Client>(new Client(server, std::move(options)));
+  RETURN_IF_ERROR(CheckAddress(server));
+  ASSIGN_OR_RETURN(std::string token, LoadToken(server, options));
+  ASSIGN_OR_RETURN(auto control, MakeChannel(server, 0, options));
+  ASSIGN_OR_RETURN(auto bulk, MakeChannel(server, 1, options));
+  CallHeaders headers(options.trace_id, std::move(token));
+  return std::unique_ptr<Client>(
+      new Client(std::move(control), bulk, std::move(headers), std::move(options)));
 }
 
-Client::Client(const std::string& target, ClientOptions options) : options_(std::move(options)) {
-  const auto control = MakeChannel(target, 0);
-  jobs_ = v1::RobustnessService::NewStub(control);
-  models_ = v1::ModelService::NewStub(control);
-  datasets_ = v1::DatasetService::NewStub(control);
-  system_ = v1::SystemService::NewStub(control);
-  blobs_ = v1::BlobService::NewStub(control);
-  bulk_blobs_ = v1::BlobService::NewStub(MakeChannel(target, 1));
-}
+Client::Client(std::shared_ptr<grpc::Channel> control, const std::shared_ptr<grpc::Channel>& bulk,
+               CallHeaders headers, ClientOptions options)
+    : options_(std::move(options)),
+      headers_(std::move(headers)),
+      stubs_(new Stubs{v1::RobustnessService::NewStub(control), v1::ModelService::NewStub(control),
+                       v1::DatasetService::NewStub(control), v1::SystemService::NewStub(control),
+                       v1::BlobService::NewStub(control), v1::BlobService::NewStub(bulk)}) {}
+
+Client::~Client() = default;
 
 void Client::Debug(const std::string& line) const {
   if (options_.debug) options_.debug(line);
@@ -120,7 +67,7 @@ absl::StatusOr<v1::Job> Client::Submit(const v1::JobSpec& spec, v1::SubmitOption
   const auto send = [&](auto method, auto request, const auto& body) {
     *request.mutable_spec() = body;
     *request.mutable_options() = options;
-    return Call(method, *jobs_, request, options_.submit_deadline);
+    return Call(method, *stubs_->jobs, headers_, request, options_.submit_deadline);
   };
   using Jobs = v1::RobustnessService::Stub;
   switch (spec.spec_case()) {
@@ -136,22 +83,62 @@ absl::StatusOr<v1::Job> Client::Submit(const v1::JobSpec& spec, v1::SubmitOption
 }
 
 absl::StatusOr<v1::Job> Client::GetJob(const std::string& name) {
-  return Call(&v1::RobustnessService::Stub::GetJob, *jobs_, Named<v1::GetJobRequest>(name),
-              options_.unary_deadline);
+  return Call(&v1::RobustnessService::Stub::GetJob, *stubs_->jobs, headers_,
+              Named<v1::GetJobRequest>(name), options_.unary_deadline);
 }
 
 absl::StatusOr<v1::ListJobsResponse> Client::ListJobs(const v1::ListJobsRequest& request) {
-  return Call(&v1::RobustnessService::Stub::ListJobs, *jobs_, request, options_.unary_deadline);
-}
-
-absl::StatusOr<v1::Job> Client::CancelJob(const std::string& name) {
-  return Call(&v1::RobustnessService::Stub::CancelJob, *jobs_, Named<v1::JobVerbRequest>(name),
+  return Call(&v1::RobustnessService::Stub::ListJobs, *stubs_->jobs, headers_, request,
               options_.unary_deadline);
 }
 
+absl::StatusOr<v1::Job> Client::CancelJob(const std::string& name, const std::string& etag) {
+  return Call(&v1::RobustnessService::Stub::CancelJob, *stubs_->jobs, headers_, VerbOn(name, etag),
+              options_.unary_deadline);
+}
+absl::StatusOr<v1::Job> Client::PauseJob(const std::string& name, const std::string& etag) {
+  return Call(&v1::RobustnessService::Stub::PauseJob, *stubs_->jobs, headers_, VerbOn(name, etag),
+              options_.unary_deadline);
+}
+absl::StatusOr<v1::Job> Client::ResumeJob(const std::string& name, const std::string& etag) {
+  return Call(&v1::RobustnessService::Stub::ResumeJob, *stubs_->jobs, headers_, VerbOn(name, etag),
+              options_.unary_deadline);
+}
+
+absl::Status Client::DeleteJob(const std::string& name, const std::string& etag) {
+  return Call(&v1::RobustnessService::Stub::DeleteJob, *stubs_->jobs, headers_, VerbOn(name, etag),
+              options_.unary_deadline)
+      .status();
+}
+
+absl::StatusOr<v1::Job> Client::RetryJob(const std::string& name, v1::SubmitOptions options) {
+  if (options.request_id().empty()) options.set_request_id(NewUuid());
+  Debug(absl::StrCat("request_id ", options.request_id()));
+  auto request = Named<v1::RetryJobRequest>(name);
+  *request.mutable_options() = std::move(options);
+  return Call(&v1::RobustnessService::Stub::RetryJob, *stubs_->jobs, headers_, request,
+              options_.submit_deadline);
+}
+
 absl::StatusOr<v1::ExplainResponse> Client::Explain(const v1::ExplainRequest& request,
-                                                    absl::Duration deadline) {
-  return Call(&v1::RobustnessService::Stub::Explain, *jobs_, request, deadline);
+                                                    absl::Duration deadline, CancelToken* cancel) {
+  return Call(&v1::RobustnessService::Stub::Explain, *stubs_->jobs, headers_, request, deadline,
+              cancel);
+}
+
+absl::StatusOr<std::vector<v1::MetricPoint>> Client::ListMetricPoints(
+    v1::ListMetricPointsRequest request) {
+  if (request.page_size() == 0) request.set_page_size(kMetricPage);
+  std::vector<v1::MetricPoint> points;
+  do {
+    ASSIGN_OR_RETURN(v1::ListMetricPointsResponse page,
+                     Call(&v1::RobustnessService::Stub::ListMetricPoints, *stubs_->jobs, headers_,
+                          request, options_.unary_deadline));
+    std::move(page.mutable_points()->begin(), page.mutable_points()->end(),
+              std::back_inserter(points));
+    request.set_page_token(page.next_page_token());
+  } while (!request.page_token().empty());
+  return points;
 }
 
 absl::StatusOr<v1::Job> Client::Wait(const std::string& name, absl::Duration timeout,
@@ -170,11 +157,12 @@ absl::StatusOr<v1::Job> Client::Wait(const std::string& name, absl::Duration tim
     request.mutable_timeout()->set_nanos(static_cast<int32_t>(nanos % 1000000000));
     grpc::ClientContext context;
     SetDeadline(context, poll + options_.unary_deadline);
+    headers_.AddTo(context);
     const CancelToken::Scope scope(cancel, &context);
     v1::Job job;
-    const grpc::Status status = jobs_->WaitJob(&context, request, &job);
+    const grpc::Status status = stubs_->jobs->WaitJob(&context, request, &job);
     if (status.ok()) {
-      if (IsTerminal(job)) return job;
+      if (IsTerminal(job.state())) return job;
       reconnect.Progress();
       continue;
     }
@@ -183,47 +171,64 @@ absl::StatusOr<v1::Job> Client::Wait(const std::string& name, absl::Duration tim
 }
 
 absl::StatusOr<v1::Model> Client::RegisterModel(const v1::RegisterModelRequest& request) {
-  return Call(&v1::ModelService::Stub::RegisterModel, *models_, request, options_.submit_deadline);
+  return Call(&v1::ModelService::Stub::RegisterModel, *stubs_->models, headers_, request,
+              options_.submit_deadline);
 }
 absl::StatusOr<v1::Model> Client::GetModel(const std::string& name) {
-  return Call(&v1::ModelService::Stub::GetModel, *models_, Named<v1::GetModelRequest>(name),
-              options_.unary_deadline);
+  return Call(&v1::ModelService::Stub::GetModel, *stubs_->models, headers_,
+              Named<v1::GetModelRequest>(name), options_.unary_deadline);
 }
 absl::StatusOr<v1::ListModelsResponse> Client::ListModels(const v1::ListModelsRequest& request) {
-  return Call(&v1::ModelService::Stub::ListModels, *models_, request, options_.unary_deadline);
+  return Call(&v1::ModelService::Stub::ListModels, *stubs_->models, headers_, request,
+              options_.unary_deadline);
 }
 absl::Status Client::DeleteModel(const std::string& name) {
-  return Call(&v1::ModelService::Stub::DeleteModel, *models_, Named<v1::DeleteModelRequest>(name),
-              options_.unary_deadline)
+  return Call(&v1::ModelService::Stub::DeleteModel, *stubs_->models, headers_,
+              Named<v1::DeleteModelRequest>(name), options_.unary_deadline)
       .status();
 }
 
 absl::StatusOr<v1::Dataset> Client::RegisterDataset(const v1::RegisterDatasetRequest& request) {
-  return Call(&v1::DatasetService::Stub::RegisterDataset, *datasets_, request,
+  return Call(&v1::DatasetService::Stub::RegisterDataset, *stubs_->datasets, headers_, request,
               options_.submit_deadline);
 }
 absl::StatusOr<v1::Dataset> Client::GetDataset(const std::string& name) {
-  return Call(&v1::DatasetService::Stub::GetDataset, *datasets_, Named<v1::GetDatasetRequest>(name),
-              options_.unary_deadline);
+  return Call(&v1::DatasetService::Stub::GetDataset, *stubs_->datasets, headers_,
+              Named<v1::GetDatasetRequest>(name), options_.unary_deadline);
 }
 absl::StatusOr<v1::ListDatasetsResponse> Client::ListDatasets(
     const v1::ListDatasetsRequest& request) {
-  return Call(&v1::DatasetService::Stub::ListDatasets, *datasets_, request,
+  return Call(&v1::DatasetService::Stub::ListDatasets, *stubs_->datasets, headers_, request,
               options_.unary_deadline);
 }
 absl::Status Client::DeleteDataset(const std::string& name) {
-  return Call(&v1::DatasetService::Stub::DeleteDataset, *datasets_,
+  return Call(&v1::DatasetService::Stub::DeleteDataset, *stubs_->datasets, headers_,
               Named<v1::DeleteDatasetRequest>(name), options_.unary_deadline)
       .status();
 }
 
 absl::StatusOr<v1::Capabilities> Client::GetCapabilities() {
-  return Call(&v1::SystemService::Stub::GetCapabilities, *system_, v1::GetCapabilitiesRequest(),
-              options_.unary_deadline);
+  return Call(&v1::SystemService::Stub::GetCapabilities, *stubs_->system, headers_,
+              v1::GetCapabilitiesRequest(), options_.unary_deadline);
 }
 absl::StatusOr<v1::ServerStatus> Client::GetServerStatus() {
-  return Call(&v1::SystemService::Stub::GetServerStatus, *system_, v1::GetServerStatusRequest(),
+  return Call(&v1::SystemService::Stub::GetServerStatus, *stubs_->system, headers_,
+              v1::GetServerStatusRequest(), options_.unary_deadline);
+}
+
+absl::StatusOr<v1::ServerStatus> Client::DrainServer(v1::DrainServerRequest::Mode mode) {
+  v1::DrainServerRequest request;
+  request.set_mode(mode);
+  return Call(&v1::SystemService::Stub::DrainServer, *stubs_->system, headers_, request,
               options_.unary_deadline);
+}
+absl::StatusOr<v1::ServerStatus> Client::UndrainServer() {
+  return Call(&v1::SystemService::Stub::UndrainServer, *stubs_->system, headers_,
+              v1::UndrainServerRequest(), options_.unary_deadline);
+}
+
+bool IsTerminal(v1::JobState state) {
+  return state == v1::SUCCEEDED || state == v1::FAILED || state == v1::CANCELLED;
 }
 
 std::string NewUuid() {
@@ -234,6 +239,15 @@ std::string NewUuid() {
   words[2] = (words[2] & 0x3fffffffu) | 0x80000000u;  // variant 1
   return absl::StrFormat("%08x-%04x-%04x-%04x-%04x%08x", words[0], words[1] >> 16,
                          words[1] & 0xffff, words[2] >> 16, words[2] & 0xffff, words[3]);
+}
+
+std::string UploadUuid(const v1::BlobRef& blob, absl::string_view user) {
+  std::string hex = Sha256Hex(absl::StrCat("adamant upload\n", user, "\n", BlobName(blob)));
+  hex[12] = '8';  // version 8: made from data of one's own
+  hex[16] = '8';  // variant 1
+  const absl::string_view digits = hex;
+  return absl::StrCat(digits.substr(0, 8), "-", digits.substr(8, 4), "-", digits.substr(12, 4), "-",
+                      digits.substr(16, 4), "-", digits.substr(20, 12));
 }
 
 }  // namespace adamant

@@ -6,6 +6,8 @@
 #include "client/client.h"
 #include "client/error.h"
 #include "client/reconnect.h"
+#include "client/stubs.h"
+#include "common/status_macros.h"
 
 namespace adamant {
 
@@ -24,12 +26,17 @@ grpc::Status Client::WatchOnce(const std::string& job, WatchState& state,
   request.set_name(job);
   request.set_from_seq(state.cursor);
   grpc::ClientContext context;
+  headers_.AddTo(context);
   const CancelToken::Scope scope(cancel, &context);
-  const auto stream = jobs_->WatchJob(&context, request);
+  const auto stream = stubs_->jobs->WatchJob(&context, request);
   v1::JobEvent event;
   state.received = false;
   while (stream->Read(&event)) {
     state.received = true;
+    if (event.type() == v1::GOING_AWAY) {
+      Debug("the server says goodbye; the watch goes on when it is back");
+      continue;
+    }
     if (event.has_snapshot()) {
       const int64_t last = event.snapshot().last_event_seq();
       if (request.from_seq() == 0) {
@@ -41,8 +48,7 @@ grpc::Status Client::WatchOnce(const std::string& job, WatchState& state,
     }
     // from_seq = 1 means "everything", so event 1 may come again. The terminal event is sent again
     // to whoever asks for what follows it.
-    if (event.seq() > 0 && event.type() != v1::BOOKMARK && event.type() != v1::GOING_AWAY &&
-        event.type() != v1::SNAPSHOT) {
+    if (event.seq() > 0 && event.type() != v1::BOOKMARK && event.type() != v1::SNAPSHOT) {
       if (event.seq() <= state.delivered && !event.terminal()) continue;
       state.delivered = event.seq();
       state.cursor = std::max(state.cursor, event.seq());
@@ -69,23 +75,29 @@ absl::Status Client::Watch(const std::string& job, int64_t from_seq,
     }
     if (state.received) reconnect.Progress();
     state.resumed = true;
-    if (absl::Status next = reconnect.Next(FromGrpcStatus(status)); !next.ok()) return next;
+    const absl::Status broken = FromGrpcStatus(status);
+    if (DecodeError(broken).reason == "EVENTS_COMPACTED" && state.cursor > 0) {
+      Debug("the events asked for are gone; the watch goes on from a snapshot");
+      state.cursor = 0;
+      continue;
+    }
+    if (absl::Status next = reconnect.Next(broken); !next.ok()) return next;
   }
 }
 
-absl::Status Client::ReadLog(v1::ReadLogRequest request,
-                             const std::function<void(absl::string_view)>& on_bytes,
+absl::Status Client::ReadLog(v1::ReadLogRequest request, const LogSink& on_bytes,
                              CancelToken* cancel) {
   Reconnect reconnect(*this, cancel, "the log");
   const int64_t limit = request.limit_bytes();
   int64_t received = 0;
   while (true) {
     grpc::ClientContext context;
+    headers_.AddTo(context);
     const CancelToken::Scope scope(cancel, &context);
-    const auto stream = jobs_->ReadLog(&context, request);
+    const auto stream = stubs_->jobs->ReadLog(&context, request);
     v1::ReadLogResponse response;
     while (stream->Read(&response)) {
-      on_bytes(response.data());
+      on_bytes(response.offset(), response.data());
       reconnect.Progress();
       received += static_cast<int64_t>(response.data().size());
       request.set_offset(response.offset() + static_cast<int64_t>(response.data().size()));
@@ -93,9 +105,17 @@ absl::Status Client::ReadLog(v1::ReadLogRequest request,
       if (limit > 0) request.set_limit_bytes(std::max<int64_t>(limit - received, 1));
     }
     const grpc::Status status = stream->Finish();
-    if (status.ok() || (limit > 0 && received >= limit)) return absl::OkStatus();
+    if (limit > 0 && received >= limit) return absl::OkStatus();
+    if (status.ok()) return request.follow() ? CheckEnded(request.name()) : absl::OkStatus();
     if (absl::Status next = reconnect.Next(FromGrpcStatus(status)); !next.ok()) return next;
   }
+}
+
+absl::Status Client::CheckEnded(const std::string& job) {
+  ASSIGN_OR_RETURN(const v1::Job now, GetJob(job));
+  if (IsTerminal(now.state())) return absl::OkStatus();
+  return absl::DataLossError(
+      absl::StrCat("the server ended the log of ", job, " before the job ended"));
 }
 
 }  // namespace adamant

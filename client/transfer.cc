@@ -10,9 +10,10 @@
 #include <filesystem>
 
 #include "absl/strings/str_cat.h"
+#include "client/call.h"
 #include "client/client.h"
-#include "client/error.h"
 #include "client/reconnect.h"
+#include "client/stubs.h"
 #include "common/files.h"
 #include "common/sha256.h"
 #include "common/status_macros.h"
@@ -21,6 +22,14 @@ namespace adamant {
 namespace {
 
 constexpr int64_t kChunk = 256 << 10;
+constexpr size_t kMaxDigests = 10000;  // of one FindMissingBlobs
+constexpr int kMaxRefusals = 5;
+
+std::string ThisUser() {
+  char host[256] = "";
+  if (gethostname(host, sizeof(host) - 1) != 0) host[0] = '\0';
+  return absl::StrCat(geteuid(), "@", host);
+}
 
 // Reads up to kChunk bytes at `offset`; less only at the end of the file.
 absl::Status ReadAt(int fd, int64_t offset, std::string& out) {
@@ -65,33 +74,35 @@ absl::StatusOr<Descriptor> OpenForRead(const std::string& path) {
 
 }  // namespace
 
+absl::StatusOr<std::vector<v1::BlobRef>> Client::FindMissingBlobs(
+    const std::vector<v1::BlobRef>& blobs) {
+  std::vector<v1::BlobRef> missing;
+  for (size_t begin = 0; begin < blobs.size(); begin += kMaxDigests) {
+    v1::FindMissingBlobsRequest request;
+    const size_t end = std::min(blobs.size(), begin + kMaxDigests);
+    for (size_t i = begin; i < end; ++i) *request.add_blobs() = blobs[i];
+    ASSIGN_OR_RETURN(v1::FindMissingBlobsResponse response,
+                     Call(&v1::BlobService::Stub::FindMissingBlobs, *stubs_->blobs, headers_,
+                          request, options_.unary_deadline));
+    missing.insert(missing.end(), response.missing().begin(), response.missing().end());
+  }
+  return missing;
+}
+
 absl::StatusOr<bool> Client::HasBlob(const v1::BlobRef& blob) {
-  v1::FindMissingBlobsRequest request;
-  *request.add_blobs() = blob;
-  grpc::ClientContext context;
-  context.set_deadline(std::chrono::system_clock::now() +
-                       absl::ToChronoNanoseconds(options_.unary_deadline));
-  v1::FindMissingBlobsResponse response;
-  const grpc::Status status = blobs_->FindMissingBlobs(&context, request, &response);
-  if (!status.ok()) return FromGrpcStatus(status);
-  return response.missing().empty();
+  ASSIGN_OR_RETURN(const std::vector<v1::BlobRef> missing, FindMissingBlobs({blob}));
+  return missing.empty();
 }
 
 // How much of the upload is durable; -1 when the server knows no such upload.
 absl::StatusOr<int64_t> Client::CommittedSize(const std::string& resource) {
   v1::QueryWriteStatusRequest request;
   request.set_resource_name(resource);
-  grpc::ClientContext context;
-  context.set_deadline(std::chrono::system_clock::now() +
-                       absl::ToChronoNanoseconds(options_.unary_deadline));
-  v1::QueryWriteStatusResponse response;
-  const grpc::Status status = blobs_->QueryWriteStatus(&context, request, &response);
-  if (status.ok()) return response.committed_size();
-  if (status.error_code() == grpc::StatusCode::NOT_FOUND ||
-      status.error_code() == grpc::StatusCode::UNIMPLEMENTED) {
-    return -1;
-  }
-  return FromGrpcStatus(status);
+  const auto response = Call(&v1::BlobService::Stub::QueryWriteStatus, *stubs_->blobs, headers_,
+                             request, options_.unary_deadline);
+  if (response.ok()) return response->committed_size();
+  if (absl::IsNotFound(response.status()) || absl::IsUnimplemented(response.status())) return -1;
+  return response.status();
 }
 
 // `*committed` is the size in the server's reply; below blob.size_bytes() the upload is not
@@ -100,9 +111,10 @@ grpc::Status Client::WriteOnce(const v1::BlobRef& blob, const std::string& resou
                                int fd, const TransferProgress& progress, CancelToken* cancel,
                                int64_t* committed) {
   grpc::ClientContext context;
+  headers_.AddTo(context);
   const CancelToken::Scope scope(cancel, &context);
   v1::WriteResponse response;
-  const auto stream = bulk_blobs_->Write(&context, &response);
+  const auto stream = stubs_->bulk_blobs->Write(&context, &response);
   v1::WriteRequest request;
   request.set_resource_name(resource);
   do {
@@ -136,10 +148,19 @@ absl::StatusOr<v1::BlobRef> Client::Upload(const std::string& path,
     Debug(absl::StrCat("the server already has ", BlobName(blob)));
     return blob;
   }
+  const auto resource_of = [&blob](const std::string& id) {
+    return absl::StrCat("uploads/", id, "/", BlobName(blob));
+  };
+  std::string resource = resource_of(UploadUuid(blob, ThisUser()));
+  ASSIGN_OR_RETURN(int64_t offset, CommittedSize(resource));
+  offset = std::clamp<int64_t>(offset, 0, size);
+  if (offset > 0) {
+    Debug(absl::StrCat("the upload goes on at byte ", offset));
+    if (progress) progress(offset, size);
+  }
   Reconnect reconnect(*this, cancel, "the upload");
-  std::string resource = absl::StrCat("uploads/", NewUuid(), "/", BlobName(blob));
-  int64_t offset = 0;
   bool restarted = false;
+  int refused = 0;
   while (true) {
     int64_t committed = 0;
     absl::Status broken =
@@ -153,16 +174,25 @@ absl::StatusOr<v1::BlobRef> Client::Upload(const std::string& path,
             absl::StrCat(path, " arrives damaged or changes while it is sent; send a copy of it"));
       }
       restarted = true;
-      resource = absl::StrCat("uploads/", NewUuid(), "/", BlobName(blob));
+      resource = resource_of(NewUuid());
       offset = 0;
       continue;
     }
-    if (reason == "BAD_OFFSET") broken = absl::UnavailableError(broken.message());
+    const bool taken = absl::IsFailedPrecondition(broken);
+    if (reason == "BAD_OFFSET" || taken) broken = absl::UnavailableError(broken.message());
     RETURN_IF_ERROR(reconnect.Next(broken));
+    if (const auto present_now = HasBlob(blob); present_now.ok() && *present_now) return blob;
     const absl::StatusOr<int64_t> durable = CommittedSize(resource);
     if (!durable.ok()) continue;  // still unreachable: the next write says so
-    if (*durable < 0) resource = absl::StrCat("uploads/", NewUuid(), "/", BlobName(blob));
-    const int64_t next = std::max<int64_t>(*durable, 0);
+    const int64_t next = std::clamp<int64_t>(*durable, 0, size);
+    refused = taken && next <= offset ? refused + 1 : 0;
+    // Another process sends the same file under the same name, and does not get on.
+    if (refused >= kMaxRefusals) {
+      resource = resource_of(NewUuid());
+      offset = 0;
+      refused = 0;
+      continue;
+    }
     if (next > offset) reconnect.Progress();
     offset = next;
     Debug(absl::StrCat("the upload goes on at byte ", offset));
@@ -185,8 +215,9 @@ absl::Status Client::Fetch(const v1::BlobRef& blob, const std::string& part,
     request.set_name(BlobName(blob));
     request.set_offset(offset);
     grpc::ClientContext context;
+    headers_.AddTo(context);
     const CancelToken::Scope scope(cancel, &context);
-    const auto stream = bulk_blobs_->Read(&context, request);
+    const auto stream = stubs_->bulk_blobs->Read(&context, request);
     v1::ReadResponse response;
     while (stream->Read(&response)) {
       RETURN_IF_ERROR(WriteAll(file.get(), response.data()));

@@ -3,6 +3,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "common/failpoint.h"
 #include "common/sha256.h"
 #include "common/status_macros.h"
 
@@ -80,6 +81,7 @@ void JobContext::Progress(const v1::Progress& progress) {
   last_phase_ = progress.phase();
   Frame frame;
   *frame.mutable_progress() = progress;
+  ADAMANT_FAILPOINT("progress.before");
   link_.Send(std::move(frame));
 }
 

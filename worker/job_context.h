@@ -33,8 +33,11 @@ class JobInputs {
 // RunContext over the channel to the server. Used by the thread that runs the job.
 class JobContext final : public RunContext {
  public:
-  JobContext(ServerLink& link, const JobInputs& inputs, std::string device)
-      : link_(link), inputs_(inputs), device_(std::move(device)) {}
+  JobContext(ServerLink& link, const JobInputs& inputs, std::string device, int micro_batch_divisor)
+      : link_(link),
+        inputs_(inputs),
+        device_(std::move(device)),
+        micro_batch_divisor_(micro_batch_divisor) {}
 
   const ModelInput& model() const override { return inputs_.model(); }
   absl::StatusOr<DataInput> data(absl::string_view role) const override {
@@ -42,6 +45,7 @@ class JobContext final : public RunContext {
   }
   std::shared_ptr<const FileView> resume() const override { return inputs_.resume(); }
   std::string device() const override { return device_; }
+  int micro_batch_divisor() const override { return micro_batch_divisor_; }
 
   // At most ten per second reach the server; a change of phase always does.
   void Progress(const v1::Progress& progress) override;
@@ -58,6 +62,7 @@ class JobContext final : public RunContext {
   ServerLink& link_;
   const JobInputs& inputs_;
   const std::string device_;
+  const int micro_batch_divisor_;
   absl::Time last_progress_ = absl::InfinitePast();
   std::string last_phase_;
 };

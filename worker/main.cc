@@ -7,6 +7,7 @@
 //   adamant-worker              serves descriptor 3
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <iostream>
 #include <new>
@@ -71,7 +72,7 @@ absl::Status RunTask(ServerLink& link, ReceivedFrame& received, worker::v1::Resu
   if (!inputs.ok()) return inputs.status();
   const std::string device = start.device().empty() ? "cpu" : start.device();
   if (start.interactive()) return AnswerExplainCalls(link, inputs->model(), device);
-  JobContext context(link, *inputs, device);
+  JobContext context(link, *inputs, device, std::max(1, start.micro_batch_divisor()));
   v1::Progress began;
   began.set_phase("start");
   context.Progress(began);

@@ -10,6 +10,7 @@
 
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "common/failpoint.h"
 #include "common/status_macros.h"
 #include "common/worker_exit.h"
 
@@ -63,6 +64,7 @@ ServerLink::~ServerLink() {
 void ServerLink::SayHello(const worker::v1::Hello& hello) {
   Frame frame;
   *frame.mutable_hello() = hello;
+  ADAMANT_FAILPOINT("hello.before");
   Send(std::move(frame));
   heartbeat_ = std::thread([this] { SendHeartbeats(); });
 }
@@ -196,7 +198,7 @@ void ServerLink::SendHeartbeats() {
     beat.set_monotonic_seconds(MonotonicSeconds());
     beat.set_rss_bytes(ResidentBytes());
     beat.set_peak_rss_bytes(PeakResidentBytes());
-    Send(std::move(frame));
+    if (FailpointErrno("heartbeat.skip") != kSkip) Send(std::move(frame));
   }
 }
 

@@ -105,7 +105,8 @@ void AddAttack(CLI::App& root, Commands& commands) {
       "0.3 \\\n"
       "    --attack pgd --param steps=40 --param step_size=0.01 --attack apgd_ce --wait");
   commands.push_back({app, "submit the attack",
-                      [app, flags](Session& session) { return Attack(*app, *flags, session); }});
+                      [app, flags](Session& session) { return Attack(*app, *flags, session); },
+                      Effect::kSubmits});
 }
 
 }  // namespace adamant

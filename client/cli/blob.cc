@@ -13,10 +13,7 @@ namespace adamant {
 namespace {
 
 absl::StatusOr<int> Put(const std::string& path, Session& session) {
-  ASSIGN_OR_RETURN(Client * client, session.client());
-  Interrupt::Listen listen(session.interrupt());
-  ASSIGN_OR_RETURN(const v1::BlobRef blob,
-                   client->Upload(path, ShowTransfer(session, path), listen.token()));
+  ASSIGN_OR_RETURN(const v1::BlobRef blob, UploadFile(session, path, path));
   return session.Finish(blob, BlobName(blob) + "\n", BlobName(blob));
 }
 
@@ -35,9 +32,7 @@ absl::StatusOr<v1::BlobRef> Resolve(const std::string& text, Session& session) {
 absl::StatusOr<int> Get(const std::string& text, const std::string& path, bool force,
                         Session& session) {
   ASSIGN_OR_RETURN(const v1::BlobRef blob, Resolve(text, session));
-  ASSIGN_OR_RETURN(Client * client, session.client());
-  Interrupt::Listen listen(session.interrupt());
-  RETURN_IF_ERROR(client->Download(blob, path, force, ShowTransfer(session, path), listen.token()));
+  RETURN_IF_ERROR(DownloadFile(session, blob, path, force));
   return session.Finish(
       blob,
       absl::StrCat(path, "  ", BytesText(blob.size_bytes()), "  sha256 ", blob.sha256(), "\n"),
@@ -64,8 +59,8 @@ void AddBlob(CLI::App& root, Commands& commands) {
   CLI::App* put = group->add_subcommand("put", "Upload a file; prints its blob name");
   put->add_option("FILE", *path, "file to upload")->required();
   put->footer("Example:\n  adamant blob put weights.safetensors");
-  commands.push_back(
-      {put, "upload the file", [path](Session& session) { return Put(*path, session); }});
+  commands.push_back({put, "upload the file",
+                      [path](Session& session) { return Put(*path, session); }, Effect::kChanges});
 
   CLI::App* get = group->add_subcommand("get", "Download a blob; resumes and checks the digest");
   get->add_option("BLOB", *name, "blobs/SHA256/SIZE, or models/ID for its weights")->required();

@@ -60,15 +60,10 @@ struct AddFlags {
 
 absl::Status UploadFiles(const std::vector<PackedFile>& files, Session& session,
                          v1::RegisterDatasetRequest& request) {
-  ASSIGN_OR_RETURN(Client * client, session.client());
-  Interrupt::Listen listen(session.interrupt());
   for (const PackedFile& file : files) {
     v1::DataFile& entry = *request.add_files();
     entry.set_name(file.name);
-    ASSIGN_OR_RETURN(*entry.mutable_blob(),
-                     client->Upload(file.path, ShowTransfer(session, file.name), listen.token()));
-    session.Note(
-        absl::StrCat("uploaded ", file.name, " (", BytesText(entry.blob().size_bytes()), ")"));
+    ASSIGN_OR_RETURN(*entry.mutable_blob(), UploadFile(session, file.path, file.name));
   }
   return absl::OkStatus();
 }
@@ -117,7 +112,7 @@ absl::StatusOr<int> List(Session& session) {
   const std::string names = absl::StrJoin(
       all.datasets(), "\n",
       [](std::string* out, const v1::Dataset& dataset) { out->append(dataset.name()); });
-  return session.Finish(all, table.Render(), names);
+  return session.FinishRows(all, all.datasets(), table.Render(), names);
 }
 
 absl::StatusOr<int> Get(const std::string& id, Session& session) {
@@ -131,6 +126,7 @@ absl::StatusOr<int> Delete(const std::string& id, Session& session) {
   v1::Dataset deleted;
   ASSIGN_OR_RETURN(*deleted.mutable_name(), DatasetName(id));
   ASSIGN_OR_RETURN(Client * client, session.client());
+  RETURN_IF_ERROR(session.Confirm(absl::StrCat("Delete ", deleted.name(), "?")));
   RETURN_IF_ERROR(client->DeleteDataset(deleted.name()));
   return session.Finish(deleted, absl::StrCat("deleted ", deleted.name(), "\n"), deleted.name());
 }
@@ -150,7 +146,8 @@ void AddDataset(CLI::App& root, Commands& commands) {
   add->add_option("--label", flags->labels, "KEY=VALUE; repeatable")->allow_extra_args(false);
   add->footer("Example:\n  adamant dataset add mnist --reader mnist data/mnist");
   commands.push_back({add, "add the dataset",
-                      [add, flags](Session& session) { return Add(*add, *flags, session); }});
+                      [add, flags](Session& session) { return Add(*add, *flags, session); },
+                      Effect::kChanges});
 
   CLI::App* list = group->add_subcommand("list", "List the registered datasets");
   list->footer("Example:\n  adamant dataset list");
@@ -165,9 +162,9 @@ void AddDataset(CLI::App& root, Commands& commands) {
 
   CLI::App* remove = group->add_subcommand("delete", "Forget a dataset");
   remove->add_option("ID", *id, "datasets/ID or ID")->required();
-  remove->footer("Example:\n  adamant dataset delete mnist");
-  commands.push_back(
-      {remove, "delete the dataset", [id](Session& session) { return Delete(*id, session); }});
+  remove->footer("Example:\n  adamant dataset delete mnist --yes");
+  commands.push_back({remove, "delete the dataset",
+                      [id](Session& session) { return Delete(*id, session); }, Effect::kDestroys});
 }
 
 }  // namespace adamant

@@ -53,6 +53,10 @@ ExitCode ExitCodeOf(const absl::Status& status) {
   }
 }
 
+int GrpcExitCodeOf(const absl::Status& status) {
+  return IsServerError(status) ? 64 + status.raw_code() : ExitCodeOf(status);
+}
+
 ExitCode ExitCodeOf(const v1::Job& terminal_job) {
   return terminal_job.state() == v1::SUCCEEDED ? kExitOk : kExitFailed;
 }
@@ -66,7 +70,9 @@ absl::string_view ExitCodeHelp() {
          "  4    authentication or permission\n"
          "  5    temporary: server unreachable, busy or too slow; try again\n"
          "  6    refused by the server: invalid, precondition, not found, exists, REJECTED\n"
-         "  130  interrupted; the job goes on\n";
+         "  130  interrupted; the job goes on\n"
+         "--grpc-exit-codes gives 64 + the gRPC code instead when a call to the server failed,\n"
+         "e.g. 69 NOT_FOUND, 78 UNAVAILABLE.\n";
 }
 
 }  // namespace adamant

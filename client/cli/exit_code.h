@@ -27,6 +27,8 @@ bool IsUsageError(const absl::Status& status);
 absl::Status RefusedError(absl::string_view message);
 
 ExitCode ExitCodeOf(const absl::Status& status);
+// --grpc-exit-codes: 64 + the code of an error of a call; the others keep theirs.
+int GrpcExitCodeOf(const absl::Status& status);
 ExitCode ExitCodeOf(const v1::Job& terminal_job);
 
 absl::string_view ExitCodeHelp();

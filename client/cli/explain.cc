@@ -182,7 +182,8 @@ void AddExplain(CLI::App& root, Commands& commands) {
       "  adamant explain --model mnist-robust --dataset mnist --samples 8 --explainer grad_cam \\\n"
       "    --wait --out maps");
   commands.push_back({app, "submit the explanation",
-                      [app, flags](Session& session) { return Explain(*app, *flags, session); }});
+                      [app, flags](Session& session) { return Explain(*app, *flags, session); },
+                      Effect::kSubmits});
 }
 
 }  // namespace adamant

@@ -5,9 +5,7 @@
 #include <set>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
 #include "absl/strings/strip.h"
-#include "absl/time/clock.h"
 #include "client/cli/exit_code.h"
 #include "client/cli/progress.h"
 #include "client/cli/report.h"
@@ -27,6 +25,18 @@ void SayDetached(Session& session, const std::string& job) {
                                 " goes on. Watch it again: `adamant job watch ", uid,
                                 "`; stop it: `adamant job cancel ", uid, "`\n")
                 << std::flush;
+}
+
+// What to do after the first Ctrl-C: OK to go on until the job is CANCELLED.
+absl::Status Interrupted(Session& session, const std::string& job, OnInterrupt interrupt) {
+  if (interrupt == OnInterrupt::kDetach) {
+    SayDetached(session, job);
+    return absl::CancelledError("interrupted");
+  }
+  ASSIGN_OR_RETURN(Client * client, session.client());
+  session.err() << absl::StrCat("\ncancelling ", job, "; Ctrl-C again leaves at once\n")
+                << std::flush;
+  return client->CancelJob(job).status();
 }
 
 // A path inside the folder: no "..", not absolute.
@@ -49,45 +59,50 @@ bool HasContent(const std::string& path, const v1::BlobRef& blob) {
 
 }  // namespace
 
-absl::StatusOr<v1::Job> WatchToEnd(Session& session, const std::string& job, int64_t from_seq) {
+absl::StatusOr<v1::Job> WatchToEnd(Session& session, const std::string& job, OnInterrupt interrupt,
+                                   int64_t from_seq) {
   ASSIGN_OR_RETURN(Client * client, session.client());
   ProgressView view(session.err(), session.bar_width());
+  int64_t last_seq = from_seq;
+  const auto show = [&](const v1::JobEvent& event) {
+    last_seq = std::max(last_seq, event.seq());
+    if (session.format() == OutputFormat::kJsonLines) {
+      session.out() << MessageJson(event) << "\n" << std::flush;
+    }
+    if (!session.options().quiet) view.OnEvent(event);
+  };
   Interrupt::Listen listen(session.interrupt());
-  const absl::Status status = client->Watch(
-      job, from_seq,
-      [&](const v1::JobEvent& event) {
-        if (session.format() == OutputFormat::kJsonLines) {
-          session.out() << MessageJson(event) << "\n" << std::flush;
-        }
-        if (!session.options().quiet) view.OnEvent(event);
-      },
-      listen.token());
+  absl::Status status = client->Watch(job, from_seq, show, listen.token());
   view.Clear();
-  if (absl::IsCancelled(status)) SayDetached(session, job);
+  if (absl::IsCancelled(status)) {
+    RETURN_IF_ERROR(Interrupted(session, job, interrupt));
+    status = client->Watch(job, last_seq, show);
+    view.Clear();
+  }
   RETURN_IF_ERROR(status);
   return client->GetJob(job);
 }
 
-absl::StatusOr<v1::Job> WaitForEnd(Session& session, const std::string& job,
+absl::StatusOr<v1::Job> WaitForEnd(Session& session, const std::string& job, OnInterrupt interrupt,
                                    absl::Duration timeout) {
   ASSIGN_OR_RETURN(Client * client, session.client());
   Interrupt::Listen listen(session.interrupt());
   auto ended = client->Wait(job, timeout, listen.token());
-  if (absl::IsCancelled(ended.status())) SayDetached(session, job);
-  return ended;
+  if (!absl::IsCancelled(ended.status())) return ended;
+  RETURN_IF_ERROR(Interrupted(session, job, interrupt));
+  return client->Wait(job, timeout);
 }
 
 int FinishWithJob(Session& session, const v1::Job& job, bool watched) {
   const int code = IsTerminal(job.state()) ? ExitCodeOf(job) : kExitOk;
   if (watched && session.format() == OutputFormat::kJsonLines) return code;
-  return session.Finish(job, JobText(job, session.format() == OutputFormat::kWide), job.name(),
-                        code);
+  return session.Finish(job,
+                        JobText(job, session.format() == OutputFormat::kWide, session.out_colour()),
+                        job.name(), code);
 }
 
 absl::Status SaveArtifacts(Session& session, const v1::Job& job, const std::string& folder,
                            bool overwrite) {
-  ASSIGN_OR_RETURN(Client * client, session.client());
-  Interrupt::Listen listen(session.interrupt());
   std::set<std::string> taken;
   for (const v1::Artifact& artifact : job.artifacts()) {
     std::string name = artifact.name().empty() ? artifact.role() : artifact.name();
@@ -101,34 +116,9 @@ absl::Status SaveArtifacts(Session& session, const v1::Job& job, const std::stri
                                              ": ", error.message()));
     }
     if (HasContent(path.string(), artifact.blob())) continue;
-    RETURN_IF_ERROR(client->Download(artifact.blob(), path.string(), overwrite,
-                                     ShowTransfer(session, name), listen.token()));
-    session.Note(
-        absl::StrCat("saved ", path.string(), " (", BytesText(artifact.blob().size_bytes()), ")"));
+    RETURN_IF_ERROR(DownloadFile(session, artifact.blob(), path.string(), overwrite));
   }
   return absl::OkStatus();
-}
-
-TransferProgress ShowTransfer(Session& session, const std::string& what) {
-  if (session.bar_width() == 0) return {};
-  const absl::Time start = absl::Now();
-  auto last = std::make_shared<absl::Time>(absl::InfinitePast());
-  return [&session, what, start, last](int64_t done, int64_t total) {
-    const absl::Time now = absl::Now();
-    if (done >= total) {
-      session.err() << "\r\033[K" << std::flush;
-      return;
-    }
-    if (now - *last < absl::Milliseconds(200)) return;
-    *last = now;
-    const double rate =
-        static_cast<double>(done) / std::max(0.001, absl::ToDoubleSeconds(now - start));
-    session.err() << absl::StrFormat(
-                         "\r%s  %s of %s  %s/s  ETA %s\033[K", what, BytesText(done),
-                         BytesText(total), BytesText(static_cast<int64_t>(rate)),
-                         SecondsText(static_cast<double>(total - done) / std::max(rate, 1.0)))
-                  << std::flush;
-  };
 }
 
 }  // namespace adamant

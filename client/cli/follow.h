@@ -10,12 +10,16 @@
 
 namespace adamant {
 
+// What the first Ctrl-C does to the job; the second one ends the program at once.
+enum class OnInterrupt { kDetach, kCancelJob };
+
 // Shows the events of `job` until it ends and returns it. With -o jsonl the events go to stdout.
-// CANCELLED after Ctrl-C, once the user was told that the job goes on.
-absl::StatusOr<v1::Job> WatchToEnd(Session& session, const std::string& job, int64_t from_seq = 0);
+// After Ctrl-C: CANCELLED, once the user was told that the job goes on; or the cancelled job.
+absl::StatusOr<v1::Job> WatchToEnd(Session& session, const std::string& job, OnInterrupt interrupt,
+                                   int64_t from_seq = 0);
 
 // Waits silently. DEADLINE_EXCEEDED after `timeout`.
-absl::StatusOr<v1::Job> WaitForEnd(Session& session, const std::string& job,
+absl::StatusOr<v1::Job> WaitForEnd(Session& session, const std::string& job, OnInterrupt interrupt,
                                    absl::Duration timeout);
 
 // Writes the job to stdout as -o says; returns the exit code its state asks for. `watched`: its
@@ -26,7 +30,11 @@ int FinishWithJob(Session& session, const v1::Job& job, bool watched);
 absl::Status SaveArtifacts(Session& session, const v1::Job& job, const std::string& folder,
                            bool overwrite);
 
-// A progress callback for transfers: a line on a terminal, nothing elsewhere.
-TransferProgress ShowTransfer(Session& session, const std::string& what);
+// Upload and Download of Client, interruptible, with bytes, rate and ETA on stderr: a line that is
+// redrawn on a terminal, elsewhere one line per 10 s; at the end what was sent and its digest.
+absl::StatusOr<v1::BlobRef> UploadFile(Session& session, const std::string& path,
+                                       const std::string& label);
+absl::Status DownloadFile(Session& session, const v1::BlobRef& blob, const std::string& path,
+                          bool overwrite);
 
 }  // namespace adamant

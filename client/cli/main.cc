@@ -12,12 +12,21 @@
 
 namespace {
 
+bool IsDumb() {
+  const char* term = std::getenv("TERM");
+  return term == nullptr || std::string(term) == "dumb";
+}
+
 // 0 when standard error is no terminal that can redraw a line.
 int BarWidth() {
-  const char* term = std::getenv("TERM");
-  if (isatty(STDERR_FILENO) == 0 || term == nullptr || std::string(term) == "dumb") return 0;
+  if (isatty(STDERR_FILENO) == 0 || IsDumb()) return 0;
   winsize size{};
   return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
+}
+
+bool WantsColour() {
+  const char* no_colour = std::getenv("NO_COLOR");
+  return isatty(STDERR_FILENO) != 0 && !IsDumb() && (no_colour == nullptr || no_colour[0] == '\0');
 }
 
 }  // namespace
@@ -25,6 +34,13 @@ int BarWidth() {
 int main(int argc, char** argv) {
   std::signal(SIGPIPE, SIG_IGN);
   adamant::Interrupt interrupt;
+  const bool can_ask = isatty(STDIN_FILENO) != 0 && isatty(STDERR_FILENO) != 0;
   return adamant::RunCli(std::vector<std::string>(argv + 1, argv + argc),
-                         {.out = std::cout, .err = std::cerr, .bar_width = BarWidth()}, &interrupt);
+                         {.out = std::cout,
+                          .err = std::cerr,
+                          .bar_width = BarWidth(),
+                          .out_terminal = isatty(STDOUT_FILENO) != 0,
+                          .colour = WantsColour(),
+                          .in = can_ask ? &std::cin : nullptr},
+                         &interrupt);
 }

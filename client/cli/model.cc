@@ -80,12 +80,7 @@ absl::StatusOr<int> Add(const CLI::App& app, const AddFlags& flags, Session& ses
     *request.mutable_architecture() = *architecture;
   }
   ASSIGN_OR_RETURN(Client * client, session.client());
-  {
-    Interrupt::Listen listen(session.interrupt());
-    ASSIGN_OR_RETURN(*request.mutable_blob(),
-                     client->Upload(flags.file, ShowTransfer(session, flags.file), listen.token()));
-  }
-  session.Note(absl::StrCat("uploaded ", BlobName(request.blob())));
+  ASSIGN_OR_RETURN(*request.mutable_blob(), UploadFile(session, flags.file, flags.file));
   ASSIGN_OR_RETURN(v1::Model model, client->RegisterModel(request));
   ASSIGN_OR_RETURN(model, WaitUntilReady<v1::Model>(session, model, [&](const std::string& n) {
                      return client->GetModel(n);
@@ -114,7 +109,7 @@ absl::StatusOr<int> List(Session& session) {
   const std::string names =
       absl::StrJoin(all.models(), "\n",
                     [](std::string* out, const v1::Model& model) { out->append(model.name()); });
-  return session.Finish(all, table.Render(), names);
+  return session.FinishRows(all, all.models(), table.Render(), names);
 }
 
 absl::StatusOr<int> Get(const std::string& id, Session& session) {
@@ -128,6 +123,7 @@ absl::StatusOr<int> Delete(const std::string& id, Session& session) {
   v1::Model deleted;
   ASSIGN_OR_RETURN(*deleted.mutable_name(), ModelName(id));
   ASSIGN_OR_RETURN(Client * client, session.client());
+  RETURN_IF_ERROR(session.Confirm(absl::StrCat("Delete ", deleted.name(), "?")));
   RETURN_IF_ERROR(client->DeleteModel(deleted.name()));
   return session.Finish(deleted, absl::StrCat("deleted ", deleted.name(), "\n"), deleted.name());
 }
@@ -150,7 +146,8 @@ void AddModel(CLI::App& root, Commands& commands) {
       "Example:\n"
       "  adamant model add mnist-lenet5-adv FILE --architecture mnist_cnn --param kind=advertorch");
   commands.push_back({add, "add the model",
-                      [add, flags](Session& session) { return Add(*add, *flags, session); }});
+                      [add, flags](Session& session) { return Add(*add, *flags, session); },
+                      Effect::kChanges});
 
   CLI::App* list = group->add_subcommand("list", "List the registered models");
   list->footer("Example:\n  adamant model list");
@@ -164,9 +161,9 @@ void AddModel(CLI::App& root, Commands& commands) {
 
   CLI::App* remove = group->add_subcommand("delete", "Forget a model");
   remove->add_option("ID", *id, "models/ID or ID")->required();
-  remove->footer("Example:\n  adamant model delete mnist-robust");
-  commands.push_back(
-      {remove, "delete the model", [id](Session& session) { return Delete(*id, session); }});
+  remove->footer("Example:\n  adamant model delete mnist-robust --yes");
+  commands.push_back({remove, "delete the model",
+                      [id](Session& session) { return Delete(*id, session); }, Effect::kDestroys});
 }
 
 }  // namespace adamant

@@ -38,7 +38,8 @@ std::string JsonString(absl::string_view text) {
   return status.ok() ? json : "\"\"";
 }
 
-std::string Envelope(const absl::Status& status, int exit_code, absl::string_view data) {
+std::string Envelope(const absl::Status& status, int exit_code, absl::string_view data,
+                     bool terminal) {
   std::string json = absl::StrCat(
       "{\"schema_version\":1,\"status\":\"", exit_code == kExitOk ? "ok" : "error",
       "\",\"exit_code\":", exit_code, ",\"error_code\":", JsonString(ErrorCodeText(status)));
@@ -47,7 +48,8 @@ std::string Envelope(const absl::Status& status, int exit_code, absl::string_vie
         &json, ",\"message\":",
         JsonString(absl::string_view(status.message().data(), status.message().size())));
   }
-  return absl::StrCat(json, ",\"data\":", data.empty() ? "null" : data, "}\n");
+  return absl::StrCat(json, ",\"data\":", data.empty() ? "null" : data,
+                      terminal ? ",\"terminal\":true" : "", "}\n");
 }
 
 }  // namespace adamant

@@ -22,7 +22,8 @@ std::string MessageJson(const google::protobuf::Message& message);
 std::string JsonString(absl::string_view text);
 
 // {schema_version, status, exit_code, error_code, data}; `data` is JSON. A failed status adds
-// `message`.
-std::string Envelope(const absl::Status& status, int exit_code, absl::string_view data);
+// `message`, the last line of a stream `terminal`.
+std::string Envelope(const absl::Status& status, int exit_code, absl::string_view data,
+                     bool terminal = false);
 
 }  // namespace adamant

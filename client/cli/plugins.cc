@@ -68,7 +68,7 @@ absl::StatusOr<int> List(const std::string& wanted, Session& session) {
   if (!wanted.empty() && shown.families().empty()) {
     return UsageError(UnknownNameMessage("family", wanted, families));
   }
-  return session.Finish(shown, text, absl::StrJoin(names, "\n"));
+  return session.FinishRows(shown, shown.families(), text, absl::StrJoin(names, "\n"));
 }
 
 absl::StatusOr<int> Show(const std::string& name, Session& session) {

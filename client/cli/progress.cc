@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "client/cli/text.h"
+#include "client/client.h"
 
 namespace adamant {
 namespace {
@@ -59,12 +60,15 @@ std::string ProgressView::StatusText() const {
 }
 
 void ProgressView::Refresh() {
-  if (progress_.phase().empty() && progress_.total_steps() == 0) return;
+  // A worker that only starts has nothing to say yet.
+  if (progress_.total_steps() == 0 && progress_.fraction_ratio() <= 0) return;
   const int percent = static_cast<int>(100 * std::clamp(progress_.fraction_ratio(), 0.0, 1.0));
   if (bar_width_ == 0) {
     if (now_() - last_line_ < kLineInterval) return;
     last_line_ = now_();
-    Line(absl::StrFormat("%s  %d %%  %s", progress_.phase(), percent, StatusText()));
+    const std::string text =
+        absl::StrFormat("%s  %d %%  %s", progress_.phase(), percent, StatusText());
+    Line(std::string(absl::StripTrailingAsciiWhitespace(text)));
     return;
   }
   constexpr int kCells = 24;

@@ -5,6 +5,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
 #include "client/cli/exit_code.h"
 #include "client/error.h"
 
@@ -26,8 +27,30 @@ const std::map<std::string, std::string>& Remedies() {
       {"JOB_NOT_FOUND", "`adamant job list` shows the jobs"},
       {"MODEL_NOT_FOUND", "`adamant model list` shows the models"},
       {"DATASET_NOT_FOUND", "`adamant dataset list` shows the datasets"},
+      {"UPLOAD_NOT_FOUND", "start the upload again: `adamant blob put FILE`"},
       {"BLOB_NOT_FOUND", "the blob expired or was never uploaded; upload it again"},
-      {"WRONG_STATE", "the job has ended; `adamant job get JOB` shows how"},
+      {"WRONG_STATE",
+       "`adamant job get JOB` shows its state; a job that has ended can be retried: "
+       "`adamant job retry JOB`"},
+      {"ETAG_MISMATCH", "the job changed meanwhile; look at it again, then repeat"},
+      {"REQUEST_ID_JOB_DELETED", "the job of this --request-id was deleted; use a new id"},
+      {"BAD_FILTER", "`adamant job list --help` shows an example of a filter"},
+      {"BAD_PAGE_TOKEN", "start the list anew"},
+      {"BAD_SEQ", "`adamant job get JOB -o json` shows last_event_seq"},
+      {"BAD_OFFSET", "`adamant job get JOB -o json` shows log_bytes"},
+      {"QUOTA_JOBS", "wait for your jobs to end, or cancel some: `adamant job list`"},
+      {"QUOTA_BYTES", "delete models, datasets or jobs that you no longer need"},
+      {"QUOTA_UPLOADS", "wait until another upload of yours has ended"},
+      {"RATE_LIMITED", "wait a moment, then try again"},
+      {"MEMORY_FULL", "ask for less memory, or wait until other jobs have ended"},
+      {"NO_INTERACTIVE_SLOT", "try again in a moment, or submit a job: `adamant explain`"},
+      {"NO_CREDENTIAL",
+       "set ADAMANT_TOKEN_FILE or token_file of a context; see `adamant help "
+       "environment`"},
+      {"BAD_CREDENTIAL", "check the token file; ask the operator for a new token"},
+      {"CREDENTIAL_EXPIRED", "ask the operator for a new token"},
+      {"ROLE_DENIED", "ask the operator for a token with the role named above"},
+      {"SANDBOX_UNAVAILABLE", "the operator decides which input this server accepts"},
       {"RESOURCE_IN_USE", "wait for the jobs that use it, or cancel them"},
       {"QUEUE_FULL", "try again later, or cancel jobs that wait: `adamant job list`"},
       {"STORAGE_FULL", "free space on the server's disk, then try again"},
@@ -74,7 +97,7 @@ std::string ErrorCodeText(const absl::Status& status) {
 }
 
 std::string RenderError(absl::string_view action, const absl::Status& status,
-                        absl::string_view server, bool debug) {
+                        absl::string_view server, bool debug, absl::string_view trace_id) {
   const ClientError error = DecodeError(status);
   // The server's message repeats the violations, for clients that look at nothing else.
   const bool repeated = !error.violations.empty() &&
@@ -96,6 +119,10 @@ std::string RenderError(absl::string_view action, const absl::Status& status,
   if (!debug) return text;
   absl::StrAppend(&text, "debug: code ", absl::StatusCodeToString(status.code()), ", server ",
                   server, "\n");
+  if (!trace_id.empty()) absl::StrAppend(&text, "debug: trace id ", trace_id, "\n");
+  if (error.retry_after.has_value()) {
+    absl::StrAppend(&text, "debug: retry after ", absl::FormatDuration(*error.retry_after), "\n");
+  }
   for (const auto& [key, value] : error.metadata) {
     absl::StrAppend(&text, "debug: ", key, " = ", value, "\n");
   }

@@ -10,7 +10,7 @@ namespace adamant {
 
 // The whole job: its state, and for a finished one its report. `wide` adds per-class accuracies,
 // every default of the plug-ins, and the work done.
-std::string JobText(const v1::Job& job, bool wide);
+std::string JobText(const v1::Job& job, bool wide, bool colour = false);
 
 // The body of a report, below the headline of JobText.
 std::string TrainReportText(const v1::Job& job, bool wide);

@@ -11,8 +11,8 @@ namespace {
 
 using Fields = std::vector<std::pair<std::string, std::string>>;
 
-std::string StateText(const v1::Job& job) {
-  std::string text = v1::JobState_Name(job.state());
+std::string StateLine(const v1::Job& job, bool colour) {
+  std::string text = StateText(job.state(), colour);
   if (job.state_reason() != v1::STATE_REASON_UNSPECIFIED) {
     absl::StrAppend(&text, " / ", v1::StateReason_Name(job.state_reason()));
   }
@@ -117,16 +117,17 @@ std::string NotesText(const std::string& heading,
   return text;
 }
 
-std::string JobText(const v1::Job& job, bool wide) {
+std::string JobText(const v1::Job& job, bool wide, bool colour) {
   Fields fields = {{"Job", job.name()},
                    {"Kind", v1::JobKind_Name(job.kind())},
                    {"Name", job.options().display_name()},
-                   {"State", StateText(job)},
+                   {"State", StateLine(job, colour)},
                    {"Error", ErrorText(job)},
                    {"Progress", ProgressText(job)},
                    {"Queue", QueueText(job)},
                    {"Created", TimeText(job.create_time())},
                    {"Run time", RunText(job)}};
+  if (!job.retry_of().empty()) fields.emplace_back("Retry of", job.retry_of());
   if (job.attempt() > 1) fields.emplace_back("Attempt", absl::StrCat(job.attempt()));
   if (job.result().report_case() == v1::JobReport::REPORT_NOT_SET) {
     for (const v1::MetricValue& metric : job.latest_metrics()) {

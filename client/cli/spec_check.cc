@@ -6,7 +6,11 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "adamant/v1/blob.pb.h"
+#include "adamant/v1/explain.pb.h"
 #include "client/cli/exit_code.h"
+#include "client/cli/spec_upload.h"
+#include "common/blob_name.h"
 #include "common/nearest.h"
 #include "common/plugin_check.h"
 #include "common/status_macros.h"
@@ -96,11 +100,33 @@ void ReadQuotients(Value& value) {
   }
 }
 
+// Where a blob or an image belongs, a text is `blobs/SHA256/SIZE` or the path of a file.
+absl::Status ReadFileName(const Descriptor& type, const std::string& path, Value& value) {
+  const std::string text = value.string_value();
+  if (type.full_name() != v1::BlobRef::descriptor()->full_name() &&
+      type.full_name() != v1::InlineImage::descriptor()->full_name()) {
+    return absl::OkStatus();
+  }
+  auto& fields = *value.mutable_struct_value()->mutable_fields();
+  if (type.full_name() == v1::InlineImage::descriptor()->full_name()) {
+    fields["name"].set_string_value(absl::StrCat(kSpecFilePrefix, text));
+  } else if (absl::StartsWith(text, "blobs/")) {
+    const auto blob = ParseBlobName(text);
+    if (!blob.ok()) return UsageError(absl::StrCat(path, ": ", blob.status().message()));
+    fields["sha256"].set_string_value(blob->sha256());
+    fields["size_bytes"].set_string_value(absl::StrCat(blob->size_bytes()));
+  } else {
+    fields["sha256"].set_string_value(absl::StrCat(kSpecFilePrefix, text));
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::Status CheckSpecValue(const Descriptor& type, const std::string& path, Value& value) {
   if (type.full_name() == "google.protobuf.Struct") ReadQuotients(value);
   if (absl::StartsWith(type.full_name(), "google.protobuf.")) return absl::OkStatus();
+  if (value.has_string_value()) RETURN_IF_ERROR(ReadFileName(type, path, value));
   if (!value.has_struct_value()) {
     return UsageError(absl::StrCat(path, ": must hold the fields of a ", type.name()));
   }

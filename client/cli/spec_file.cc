@@ -3,6 +3,7 @@
 
 #include <yaml-cpp/yaml.h>
 
+#include <filesystem>
 #include <iostream>
 #include <iterator>
 
@@ -15,6 +16,7 @@
 #include "client/cli/exit_code.h"
 #include "client/cli/params.h"
 #include "client/cli/spec_check.h"
+#include "client/cli/spec_upload.h"
 #include "common/files.h"
 #include "common/status_macros.h"
 #include "google/protobuf/text_format.h"
@@ -144,7 +146,10 @@ absl::Status LoadSpec(const std::string& path, Message& message) {
     ASSIGN_OR_RETURN(text, ReadFile(path));
   }
   const absl::Status status = ParseSpec(text, FormOf(path), message);
-  if (status.ok()) return status;
+  if (status.ok()) {
+    if (path != "-") RebaseSpecFiles(std::filesystem::path(path).parent_path().string(), message);
+    return status;
+  }
   return UsageError(absl::StrCat(path == "-" ? "standard input" : path, ": ", status.message()));
 }
 

@@ -6,10 +6,13 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
+#include "client/cli/duration.h"
 #include "client/cli/exit_code.h"
 #include "client/cli/follow.h"
 #include "client/cli/resource.h"
 #include "client/cli/spec_file.h"
+#include "client/cli/spec_upload.h"
+#include "client/error.h"
 #include "common/nearest.h"
 #include "common/plugin_check.h"
 #include "common/status_macros.h"
@@ -20,13 +23,13 @@ namespace {
 
 constexpr size_t kMaxIds = 100000;
 
-absl::StatusOr<v1::SubmitOptions> Options(const SubmitFlags& flags) {
-  v1::SubmitOptions options;
-  options.set_request_id(flags.request_id);
-  options.set_validate_only(flags.dry_run);
-  options.set_display_name(flags.display_name);
-  RETURN_IF_ERROR(ParseLabels(flags.labels, *options.mutable_labels()));
-  return options;
+absl::Status SetSpan(absl::string_view flag, const std::string& text,
+                     google::protobuf::Duration* (v1::SubmitOptions::*field)(),
+                     v1::SubmitOptions& options) {
+  if (text.empty()) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const absl::Duration span, ParseSpan(flag, text));
+  *(options.*field)() = ToProto(span);
+  return absl::OkStatus();
 }
 
 const google::protobuf::Message& SpecOf(const v1::JobSpec& spec) {
@@ -47,32 +50,78 @@ int FinishDryRun(Session& session, const v1::Job& job) {
 
 void SayNextSteps(Session& session, const v1::Job& job) {
   const absl::string_view uid = absl::StripPrefix(job.name(), "jobs/");
+  if (job.state() == v1::PAUSED) {
+    session.Note(absl::StrCat("it is PAUSED; start it: `adamant job resume ", uid, "`"));
+  }
   session.Note(absl::StrCat("watch it: `adamant job watch ", uid,
                             "`; its result: `adamant job get ", uid, "`"));
 }
 
 }  // namespace
 
+absl::StatusOr<v1::SubmitOptions> OptionsOf(const SubmitFlags& flags) {
+  v1::SubmitOptions options;
+  options.set_request_id(flags.request_id);
+  options.set_validate_only(flags.dry_run);
+  options.set_display_name(flags.display_name);
+  options.set_start_paused(flags.start_paused);
+  if (flags.priority.has_value()) options.set_priority(*flags.priority);
+  if (flags.max_attempts.has_value()) {
+    options.mutable_retry_policy()->set_max_attempts(*flags.max_attempts);
+  }
+  RETURN_IF_ERROR(SetSpan("--max-run-time", flags.max_run_time,
+                          &v1::SubmitOptions::mutable_max_run_time, options));
+  RETURN_IF_ERROR(SetSpan("--queue-timeout", flags.queue_timeout,
+                          &v1::SubmitOptions::mutable_queue_timeout, options));
+  RETURN_IF_ERROR(
+      SetSpan("--retention", flags.retention, &v1::SubmitOptions::mutable_retention, options));
+  RETURN_IF_ERROR(ParseLabels(flags.labels, *options.mutable_labels()));
+  return options;
+}
+
+void AddOptionFlags(CLI::App& app, SubmitFlags& flags) {
+  const std::string group = "Submit";
+  app.add_option("--request-id", flags.request_id, "UUID4; the same id submits only once")
+      ->group(group);
+  app.add_option("--display-name,--name", flags.display_name, "a name to recognise the job by")
+      ->group(group);
+  app.add_option("--label", flags.labels, "KEY=VALUE; repeatable")
+      ->allow_extra_args(false)
+      ->group(group);
+  app.add_option("--priority", flags.priority, "-100 to 100, lower runs sooner (default 0)")
+      ->group(group);
+  app.add_option("--max-run-time", flags.max_run_time, "fail the job after e.g. 2h of running")
+      ->group(group);
+  app.add_option("--queue-timeout", flags.queue_timeout, "fail it when it waits longer, e.g. 1d")
+      ->group(group);
+  app.add_option("--retention", flags.retention, "keep it so long after its end (default 30d)")
+      ->group(group);
+  app.add_option("--max-attempts", flags.max_attempts, "starts after lost workers (default 3)")
+      ->group(group);
+  app.add_flag("--start-paused", flags.start_paused, "wait for `adamant job resume`")->group(group);
+}
+
+void AddFollowFlags(CLI::App& app, SubmitFlags& flags) {
+  const std::string group = "Follow";
+  app.add_flag("--watch", flags.watch, "show live progress until the job ends")->group(group);
+  app.add_flag("--wait", flags.wait, "wait silently until the job ends")->group(group);
+  app.add_option("--timeout", flags.timeout, "of --wait, e.g. 10m; the job goes on")->group(group);
+  app.add_flag("--cancel-on-interrupt", flags.cancel_on_interrupt,
+               "Ctrl-C cancels the job instead of detaching")
+      ->group(group);
+}
+
 void AddSubmitFlags(CLI::App& app, SubmitFlags& flags) {
   const std::string group = "Submit";
-  app.add_option(
-         "-f,--file", flags.file,
-         "spec file (.json, .yaml, .textproto) or - for standard input; options override it")
+  app.add_option("-f,--file", flags.file,
+                 "spec file (.json, .yaml, .textproto) or -; see `adamant help specs`")
       ->group(group);
   app.add_option("--set", flags.settings, "set any field, e.g. optimizer.lr=0.1; repeatable")
       ->allow_extra_args(false)
       ->group(group);
   app.add_flag("--dry-run", flags.dry_run, "check on the server, submit nothing")->group(group);
-  app.add_flag("--watch", flags.watch, "show live progress until the job ends")->group(group);
-  app.add_flag("--wait", flags.wait, "wait silently until the job ends")->group(group);
-  app.add_option("--timeout", flags.timeout_seconds, "of --wait, in seconds; the job goes on")
-      ->group(group);
-  app.add_option("--request-id", flags.request_id, "UUID4; the same id submits only once")
-      ->group(group);
-  app.add_option("--name", flags.display_name, "a name to recognise the job by")->group(group);
-  app.add_option("--label", flags.labels, "KEY=VALUE; repeatable")
-      ->allow_extra_args(false)
-      ->group(group);
+  AddOptionFlags(app, flags);
+  AddFollowFlags(app, flags);
 }
 
 void AddThreatFlags(CLI::App& app, ThreatFlags& flags) {
@@ -167,29 +216,40 @@ absl::Status LoadSpecFile(const SubmitFlags& flags, google::protobuf::Message& s
   return flags.file.empty() ? absl::OkStatus() : LoadSpec(flags.file, spec);
 }
 
-absl::StatusOr<int> SubmitJob(
-    Session& session, const SubmitFlags& flags, google::protobuf::Message& spec, v1::JobSpec& job,
-    const std::function<absl::Status(Session&, const v1::Job&)>& finished) {
+absl::StatusOr<int> SubmitJob(Session& session, const SubmitFlags& flags,
+                              google::protobuf::Message& spec, v1::JobSpec& job,
+                              const OnFinished& finished) {
   if (flags.watch && flags.wait) return UsageError("--watch and --wait exclude each other");
   RETURN_IF_ERROR(ApplySettings(flags.settings, spec));
-  ASSIGN_OR_RETURN(const v1::SubmitOptions options, Options(flags));
+  ASSIGN_OR_RETURN(const v1::SubmitOptions options, OptionsOf(flags));
+  RETURN_IF_ERROR(UploadSpecFiles(
+      spec, [&](const std::string& path) { return UploadFile(session, path, path); }));
   ASSIGN_OR_RETURN(Client * client, session.client());
   ASSIGN_OR_RETURN(const v1::Job submitted, client->Submit(job, options));
   if (flags.dry_run) return FinishDryRun(session, submitted);
+  return FollowSubmitted(session, flags, submitted, finished);
+}
+
+absl::StatusOr<int> FollowSubmitted(Session& session, const SubmitFlags& flags,
+                                    const v1::Job& submitted, const OnFinished& finished) {
+  if (flags.watch && flags.wait) return UsageError("--watch and --wait exclude each other");
   if (!flags.watch && !flags.wait) {
     SayNextSteps(session, submitted);
     return session.Finish(submitted, submitted.name() + "\n", submitted.name());
   }
+  absl::Duration timeout = absl::InfiniteDuration();
+  if (!flags.timeout.empty()) {
+    ASSIGN_OR_RETURN(timeout, ParseSpan("--timeout", flags.timeout));
+  }
   session.Note(absl::StrCat("submitted ", submitted.name()));
-  absl::StatusOr<v1::Job> ended =
-      flags.watch ? WatchToEnd(session, submitted.name())
-                  : WaitForEnd(session, submitted.name(),
-                               flags.timeout_seconds > 0 ? absl::Seconds(flags.timeout_seconds)
-                                                         : absl::InfiniteDuration());
-  if (absl::IsDeadlineExceeded(ended.status())) {
+  const OnInterrupt interrupt =
+      flags.cancel_on_interrupt ? OnInterrupt::kCancelJob : OnInterrupt::kDetach;
+  absl::StatusOr<v1::Job> ended = flags.watch
+                                      ? WatchToEnd(session, submitted.name(), interrupt)
+                                      : WaitForEnd(session, submitted.name(), interrupt, timeout);
+  if (absl::IsDeadlineExceeded(ended.status()) && !IsServerError(ended.status())) {
     session.Note(absl::StrCat(submitted.name(), " has not ended; it goes on"));
-    session.Finish(submitted, submitted.name() + "\n", submitted.name(), kExitTimeout);
-    return kExitTimeout;
+    return session.Finish(submitted, submitted.name() + "\n", submitted.name(), kExitTimeout);
   }
   RETURN_IF_ERROR(ended.status());
   const int code = FinishWithJob(session, *ended, flags.watch);

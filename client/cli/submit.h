@@ -18,12 +18,21 @@ struct SubmitFlags {
   bool dry_run = false;
   bool watch = false;
   bool wait = false;
-  double timeout_seconds = 0;  // of --wait; 0 = none
+  bool cancel_on_interrupt = false;
+  std::string timeout;  // of --wait; "" = none
   std::string request_id;
   std::string display_name;
   std::vector<std::string> labels;
+  std::optional<int32_t> priority, max_attempts;
+  std::string max_run_time, queue_timeout, retention;
+  bool start_paused = false;
 };
-void AddSubmitFlags(CLI::App& app, SubmitFlags& flags);
+void AddSubmitFlags(CLI::App& app, SubmitFlags& flags);  // all of them
+void AddOptionFlags(CLI::App& app, SubmitFlags& flags);  // those of SubmitOptions
+void AddFollowFlags(CLI::App& app, SubmitFlags& flags);  // --watch, --wait and what goes with them
+
+// A usage error for a span of time or a label that cannot be read.
+absl::StatusOr<v1::SubmitOptions> OptionsOf(const SubmitFlags& flags);
 
 // --norm and --epsilon; `epsilons` holds a comma list.
 struct ThreatFlags {
@@ -55,9 +64,16 @@ absl::StatusOr<int> ParseEnum(absl::string_view flag, absl::string_view text,
 // Loads -f into `spec` when given.
 absl::Status LoadSpecFile(const SubmitFlags& flags, google::protobuf::Message& spec);
 
-// Applies --set, submits, and watches or waits as asked. `finished` runs after the job ended.
-absl::StatusOr<int> SubmitJob(
-    Session& session, const SubmitFlags& flags, google::protobuf::Message& spec, v1::JobSpec& job,
-    const std::function<absl::Status(Session&, const v1::Job&)>& finished = {});
+using OnFinished = std::function<absl::Status(Session&, const v1::Job&)>;
+
+// Applies --set, uploads the files that the spec names, submits, and follows.
+absl::StatusOr<int> SubmitJob(Session& session, const SubmitFlags& flags,
+                              google::protobuf::Message& spec, v1::JobSpec& job,
+                              const OnFinished& finished = {});
+
+// Prints the name of a job that was just submitted, or watches or waits as asked. `finished` runs
+// after the job ended.
+absl::StatusOr<int> FollowSubmitted(Session& session, const SubmitFlags& flags,
+                                    const v1::Job& submitted, const OnFinished& finished = {});
 
 }  // namespace adamant

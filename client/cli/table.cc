@@ -26,7 +26,14 @@ void AppendCell(std::string& line, const std::string& cell, size_t width, bool r
 }  // namespace
 
 size_t DisplayWidth(const std::string& text) {
-  return std::count_if(text.begin(), text.end(), [](char c) { return (c & 0xc0) != 0x80; });
+  size_t width = 0;
+  bool escape = false;  // inside a colour sequence
+  for (const char c : text) {
+    escape = escape || c == '\033';
+    if (!escape && (c & 0xc0) != 0x80) ++width;
+    if (escape && c == 'm') escape = false;
+  }
+  return width;
 }
 
 std::string Table::Render(const std::string& indent) const {

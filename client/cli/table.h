@@ -24,7 +24,7 @@ class Table {
 // `key:  value` lines with the values in one column. Empty values are left out.
 std::string RenderFields(const std::vector<std::pair<std::string, std::string>>& fields);
 
-// Characters (not bytes) of UTF-8 text.
+// Characters (not bytes) of UTF-8 text, without colour sequences.
 size_t DisplayWidth(const std::string& text);
 
 }  // namespace adamant

@@ -87,6 +87,13 @@ std::string TimeText(const google::protobuf::Timestamp& time) {
 
 std::string ShortDigest(absl::string_view sha256) { return std::string(sha256.substr(0, 12)); }
 
+std::string StateText(v1::JobState state, bool colour) {
+  const std::string name = v1::JobState_Name(state);
+  if (!colour) return name;
+  const char* code = state == v1::SUCCEEDED ? "32" : state == v1::FAILED ? "31" : "33";
+  return absl::StrCat("\033[", code, "m", name, "\033[0m");
+}
+
 std::string PluginText(const v1::PluginSpec& plugin) {
   if (plugin.params().fields().empty()) return plugin.name();
   const std::map<std::string, google::protobuf::Value> sorted(plugin.params().fields().begin(),
@@ -128,10 +135,6 @@ std::string SourceText(const v1::ModelSource& model) {
 std::string SourceText(const v1::DataSource& data) {
   const std::string source = data.has_dataset() ? data.dataset() : PluginText(data.builtin());
   return data.split().empty() ? source : absl::StrCat(source, ", split ", data.split());
-}
-
-bool IsTerminal(v1::JobState state) {
-  return state == v1::SUCCEEDED || state == v1::FAILED || state == v1::CANCELLED;
 }
 
 }  // namespace adamant

@@ -20,13 +20,14 @@ std::string CountText(int64_t value);                           // "12 345 678"
 std::string TimeText(const google::protobuf::Timestamp& time);  // local; "" when unset
 std::string ShortDigest(absl::string_view sha256);              // the first 12 digits
 
+// `RUNNING`, green, yellow or red with `colour`.
+std::string StateText(v1::JobState state, bool colour);
+
 // `pgd(steps=40, step_size=0.01)`.
 std::string PluginText(const v1::PluginSpec& plugin);
 std::string ThreatText(const v1::ThreatModel& threat);  // "linf 8/255"
 std::string EpsilonText(const v1::ThreatModel& threat);
 std::string SourceText(const v1::ModelSource& model);
 std::string SourceText(const v1::DataSource& data);
-
-bool IsTerminal(v1::JobState state);
 
 }  // namespace adamant

@@ -179,7 +179,8 @@ void AddTrain(CLI::App& root, Commands& commands) {
       "pgd_at \\\n"
       "    --norm linf --epsilon 0.3 --epochs 5 --register-as mnist-robust --watch");
   commands.push_back({app, "submit the training",
-                      [app, flags](Session& session) { return Train(*app, *flags, session); }});
+                      [app, flags](Session& session) { return Train(*app, *flags, session); },
+                      Effect::kSubmits});
 }
 
 }  // namespace adamant

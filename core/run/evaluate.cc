@@ -84,6 +84,7 @@ EvaluationOptions MakeOptions(const v1::AttackSpec& spec, RunContext& context, i
   options.keep_images = Wants(spec, v1::ADVERSARIAL_EXAMPLES);
   options.batch_size = spec.batch_size();
   options.compute_batch = spec.compute_batch();
+  options.micro_batch_divisor = context.micro_batch_divisor();
   options.device = context.device();
   options.observe = Observer(context, size);
   return options;

@@ -80,9 +80,11 @@ class Evaluation {
         options_(options),
         control_(control),
         frozen_(model),
-        compute_batch_(options.compute_batch > 0
-                           ? options.compute_batch
-                           : AutoComputeBatch(model.info().shape, options.device)),
+        compute_batch_(
+            options.compute_batch > 0
+                ? options.compute_batch
+                : std::max<int64_t>(1, AutoComputeBatch(model.info().shape, options.device) /
+                                           options.micro_batch_divisor)),
         batch_size_(options.batch_size > 0 ? options.batch_size : kCallsInFlight * compute_batch_),
         device_(options.device),
         caller_(model, compute_batch_, [this] { control_.Check(); }) {}

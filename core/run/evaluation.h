@@ -66,6 +66,7 @@ struct EvaluationOptions {
   bool keep_images = false;   // of robust samples too
   int64_t batch_size = 0;     // samples in flight; 0 = automatic
   int64_t compute_batch = 0;  // rows per network call; 0 = automatic
+  int micro_batch_divisor = 1;  // of an automatic compute_batch
   std::string device = "cpu";
   std::function<void(const EvaluationProgress&)> observe;
 };

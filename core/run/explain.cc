@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/run/explain.h"
 
+#include <algorithm>
 #include <chrono>
 
 #include "absl/strings/str_cat.h"
@@ -185,7 +186,9 @@ absl::Status RunExplain(const v1::ExplainSpec& spec, RunContext& context,
   ASSIGN_OR_RETURN(const std::unique_ptr<Model> model, OpenModel(context.model()));
   model->To(c10::Device(context.device()));
   const ModelInfo& info = model->info();
-  ASSIGN_OR_RETURN(const ExplainPlan plan, PlanExplain(spec, info));
+  ASSIGN_OR_RETURN(ExplainPlan plan, PlanExplain(spec, info));
+  if (spec.max_batch() == 0)
+    plan.max_batch = std::max<int64_t>(1, plan.max_batch / context.micro_batch_divisor());
   ASSIGN_OR_RETURN(const ExplainSamples samples, ExplainSamples::Open(spec, info.shape, context));
   const auto progress = [&](int64_t done, int64_t all) {
     v1::Progress message;

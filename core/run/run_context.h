@@ -38,6 +38,8 @@ class RunContext {
   // The last published checkpoint of an earlier attempt, or null.
   virtual std::shared_ptr<const FileView> resume() const = 0;
   virtual std::string device() const = 0;  // "cpu", "cuda:0"
+  // Divides the batches that the engine chooses itself, after an attempt ran out of memory.
+  virtual int micro_batch_divisor() const { return 1; }
 
   // Reports. Never fail: a broken channel becomes a stop request.
   virtual void Progress(const v1::Progress& progress) = 0;

@@ -63,11 +63,17 @@ absl::Status OpenData(RunContext& context, const RunControl& control, TrainSetup
   return absl::OkStatus();
 }
 
-absl::Status SetLength(TrainSetup& setup) {
+// Batch normalisation needs two images in each part.
+int MicroBatches(int64_t batch_size, int divisor) {
+  return static_cast<int>(std::clamp<int64_t>(batch_size / 2, 1, divisor));
+}
+
+absl::Status SetLength(int micro_batch_divisor, TrainSetup& setup) {
   v1::TrainSpec& spec = setup.spec;
   const int64_t size = setup.train.size();
   if (spec.batch_size() == 0) {
     spec.set_batch_size(static_cast<int32_t>(std::min(kAutoBatch, size)));
+    setup.micro_batches = MicroBatches(spec.batch_size(), micro_batch_divisor);
   }
   if (spec.batch_size() > size) {
     return absl::InvalidArgumentError(
@@ -172,7 +178,7 @@ absl::StatusOr<TrainSetup> OpenTraining(const v1::TrainSpec& spec, RunContext& c
   ASSIGN_OR_RETURN(setup.spec, CompleteTrainSpec(spec));
   ASSIGN_OR_RETURN(setup.augmentations, Augmentations::Make(setup.spec.augmentations()));
   RETURN_IF_ERROR(OpenData(context, control, setup));
-  RETURN_IF_ERROR(SetLength(setup));
+  RETURN_IF_ERROR(SetLength(context.micro_batch_divisor(), setup));
   RETURN_IF_ERROR(OpenObjective(setup));
   RETURN_IF_ERROR(ChooseEvaluationAttacks(setup));
   RETURN_IF_ERROR(ChooseMetric(setup));

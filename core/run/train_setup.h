@@ -31,6 +31,7 @@ struct TrainSetup {
   DataSlice validation;  // what evaluations measure on; empty: none
   std::vector<AttackInstance> evaluation_attacks;
   RunLength length;
+  int micro_batches = 1;  // parts of a batch whose gradients are summed
   std::vector<std::string> class_names;
   std::string train_digest;
 };

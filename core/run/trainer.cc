@@ -51,6 +51,25 @@ StepValues ToHost(const StepOutput& out, const at::Tensor& gradient_norm) {
   return step;
 }
 
+// Adds what one part of a batch measured: every value is a mean over its images.
+void AddWeighted(const StepOutput& part, double weight, StepOutput& whole) {
+  if (weight == 1) {
+    whole = part;
+    return;
+  }
+  const bool first = !whole.loss.defined();
+  const auto add = [weight, first](const at::Tensor& value, at::Tensor& sum) {
+    sum = first ? value.detach() * weight : sum + value.detach() * weight;
+  };
+  add(part.loss, whole.loss);
+  if (first) {
+    whole.terms = part.terms;
+    whole.stats = part.stats;
+  }
+  for (size_t i = 0; i < part.terms.size(); ++i) add(part.terms[i].value, whole.terms[i].value);
+  for (size_t i = 0; i < part.stats.size(); ++i) add(part.stats[i].second, whole.stats[i].second);
+}
+
 }  // namespace
 
 Trainer::Trainer(TrainSetup setup, RunContext& context, const RunControl& control)
@@ -115,6 +134,7 @@ absl::Status Trainer::Resume(std::shared_ptr<const FileView> file) {
 
 absl::Status Trainer::Run() {
   if (first_step_ == 0) WarnAboutPlan();
+  if (setup_.micro_batches > 1) WarnAboutMicroBatches();
   setup_.model->Train(true);
   try {
     while (true) {
@@ -183,12 +203,35 @@ Batch Trainer::NextBatch(int64_t epoch, int64_t index) {
 
 StepOutput Trainer::ForwardAndBackward(const Batch& batch, int64_t epoch) {
   const v1::TrainSpec& spec = setup_.spec;
+  const PhiloxKey key = Rng(spec.seed(), absl::StrCat("dropout:", state_.step()), 0).key();
+  at::manual_seed(uint64_t{key[1]} << 32 | key[0]);
+  // The parts, and attack steps in BN_TRAIN, change buffers: a stop in between must find them as
+  // the step began.
+  const bool changes = setup_.micro_batches > 1 || spec.attack_bn_mode() == v1::BN_TRAIN;
+  const NamedTensors buffers = changes ? CloneTensors(setup_.model->Buffers()) : NamedTensors();
+  StepOutput whole;
+  try {
+    for (int i = 0; i < setup_.micro_batches; ++i) {
+      const int64_t begin = batch.size() * i / setup_.micro_batches;
+      const int64_t end = batch.size() * (i + 1) / setup_.micro_batches;
+      const double weight = static_cast<double>(end - begin) / static_cast<double>(batch.size());
+      const Batch part = {batch.images.slice(0, begin, end), batch.labels.slice(0, begin, end),
+                          batch.ids.slice(0, begin, end)};
+      AddWeighted(MicroStep(part, epoch, weight), weight, whole);
+    }
+  } catch (const Stopped&) {
+    CopyTensors(buffers, setup_.model->Buffers());
+    throw;
+  }
+  setup_.objective->AfterBackward(*setup_.model);
+  return whole;
+}
+
+StepOutput Trainer::MicroStep(const Batch& batch, int64_t epoch, double weight) {
+  const v1::TrainSpec& spec = setup_.spec;
   const int64_t step = state_.step();
   const int64_t total = setup_.length.total_steps;
   Model& model = *setup_.model;
-  // Attack steps in BN_TRAIN change buffers: a stop in between must find them as they began.
-  const NamedTensors buffers =
-      spec.attack_bn_mode() == v1::BN_TRAIN ? CloneTensors(model.Buffers()) : NamedTensors();
   const int64_t forwards_before = setup_.inner != nullptr ? setup_.inner->forwards() : 0;
   const int64_t backwards_before = setup_.inner != nullptr ? setup_.inner->backwards() : 0;
   StepContext context{.model = model, .batch = batch, .memory = memory_};
@@ -204,17 +247,8 @@ StepOutput Trainer::ForwardAndBackward(const Batch& batch, int64_t epoch) {
     return setup_.inner->Craft(model, {images, labels, batch.ids},
                                Ramp(spec.eps_warmup_frac(), step, total), epoch, options, control_);
   };
-  const PhiloxKey key = Rng(spec.seed(), absl::StrCat("dropout:", step), 0).key();
-  at::manual_seed(uint64_t{key[1]} << 32 | key[0]);
-  StepOutput out;
-  try {
-    out = setup_.objective->Step(context);
-  } catch (const Stopped&) {
-    CopyTensors(buffers, model.Buffers());
-    throw;
-  }
-  out.loss.backward();
-  setup_.objective->AfterBackward(model);
+  const StepOutput out = setup_.objective->Step(context);
+  (weight == 1 ? out.loss : out.loss * weight).backward();
   v1::TrainReport& report = *state_.mutable_report();
   const int64_t rows = context.forwards;
   const InnerAttack* inner = setup_.inner.get();

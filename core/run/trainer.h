@@ -42,6 +42,8 @@ class Trainer {
   absl::Status Step();
   Batch NextBatch(int64_t epoch, int64_t index);
   StepOutput ForwardAndBackward(const Batch& batch, int64_t epoch);
+  // One part of a batch: adds `weight` times its gradients.
+  StepOutput MicroStep(const Batch& batch, int64_t epoch, double weight);
   absl::Status Record(const StepOutput& out, const at::Tensor& gradient_norm, const Batch& batch);
   // Every tenth of an epoch: "lr", the loss and its terms, "epoch_fraction" (epochs done, with the
   // part of the current one), "samples_per_second", "attack_share_ratio", and the mean seconds per
@@ -63,6 +65,7 @@ class Trainer {
 
   void WarnOnce(const std::string& code, const std::string& text);
   void WarnAboutPlan();
+  void WarnAboutMicroBatches();
   void WarnAboutOutcome();
   int64_t Epoch() const { return state_.step() / setup_.length.steps_per_epoch; }
 

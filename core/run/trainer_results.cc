@@ -194,6 +194,18 @@ void Trainer::WarnAboutPlan() {
   }
 }
 
+void Trainer::WarnAboutMicroBatches() {
+  const std::string text =
+      absl::StrCat("batches of ", setup_.spec.batch_size(), " images run in ", setup_.micro_batches,
+                   " parts to save memory: gradients are summed, so a step is the same up to "
+                   "rounding, but batch "
+                   "normalisation sees one part at a time");
+  WarnOnce("MICRO_BATCHES", text);
+  v1::TrainReport& report = *state_.mutable_report();
+  report.set_reproducible(false);
+  report.set_reproducible_reason(absl::StrCat("batches in ", setup_.micro_batches, " parts"));
+}
+
 void Trainer::WarnAboutOutcome() {
   if (setup_.spec.checkpoint().metric() != "robust_accuracy" || kept_.empty()) return;
   const auto& evaluations = state_.report().evaluations();

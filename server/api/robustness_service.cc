@@ -223,6 +223,7 @@ std::function<void(v1::Job&)> RobustnessServiceImpl::Decorator() {
 grpc::ServerUnaryReactor* RobustnessServiceImpl::Explain(grpc::CallbackServerContext* context,
                                                          const v1::ExplainRequest* request,
                                                          v1::ExplainResponse* response) {
+  if (auto* const refused = Refuse(context)) return refused;
   return StartExplain(parts_, context, *request, response);
 }
 

@@ -61,7 +61,6 @@ class RobustnessServiceImpl : public v1::RobustnessService::WithRawCallbackMetho
                                              const v1::ListMetricPointsRequest* request,
                                              v1::ListMetricPointsResponse* response) override;
 
-  // Not served by this release.
   grpc::ServerUnaryReactor* Explain(grpc::CallbackServerContext* context,
                                     const v1::ExplainRequest* request,
                                     v1::ExplainResponse* response) override;

@@ -43,11 +43,8 @@ class WatchCursor {
   SharedEvent Mark(v1::EventType type, absl::Time now) const;
   // The last durable event that was taken or left out.
   int64_t seq() const { return seq_; }
-  // Durable events behind seq() that are known of; 0 before Begin.
-  int64_t lag() const {
-    if (subscription_ == nullptr) return 0;
-    return std::max<int64_t>(0, std::max(known_last_, ring().last_seq()) - seq_);
-  }
+  // Durable events behind that one.
+  int64_t lag() const { return std::max<int64_t>(0, ring().last_seq() - seq_); }
 
  private:
   bool Wants(v1::EventType type) const { return types_.empty() || types_.count(type) > 0; }

@@ -232,21 +232,19 @@ class WatchStream : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
     if (alive == nullptr) return;
     Step step;
     int64_t after = 0;
-    int64_t lag = 0;
     absl::Status end;
     {
       absl::MutexLock lock(&mutex_);
       wake_at_ = absl::InfiniteFuture();
       step = Decide(absl::Now());
       after = cursor_.seq();
-      lag = cursor_.lag();
+      if (step == Step::kWrite) parts_.metrics.WatchLag(cursor_.lag());
       if (step == Step::kFinish) end = end_;
       ArmTimer(alive);
     }
     switch (step) {
       case Step::kWrite:
         parts_.metrics.EventsSent(1);
-        parts_.metrics.WatchLag(lag);
         return hold_back_ ? StartWrite(&message_, grpc::WriteOptions().set_buffer_hint())
                           : StartWrite(&message_);
       case Step::kRead:

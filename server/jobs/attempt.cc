@@ -53,6 +53,7 @@ absl::Status Attempt::Claim() {
                     FillAttempt(draft.job, now);
                     return MoveJob(draft, v1::STARTING, v1::STATE_REASON_UNSPECIFIED, "", now);
                   }};
+  claim.lease_ttl = services_.options.lease_ttl;
   ASSIGN_OR_RETURN(job_, Await<v1::Job>([&](Reply<v1::Job> reply) {
                      services_.store.ChangeJob(std::move(claim), std::move(reply));
                    }));
@@ -115,6 +116,10 @@ void Attempt::OnWorker(WorkerLink& link) {
   HandleStop(services_.clock.Steady());  // a stop may have come before
 }
 
+int64_t Attempt::resident_limit_bytes() const {
+  return place_.device == "cpu" ? job_.options().resources().host_memory_bytes() : 0;
+}
+
 void Attempt::OnNoWorker(const absl::Status& status) {
   Kill(v1::ATTEMPT_WORKER_LOST, status.message());
 }
@@ -134,7 +139,7 @@ void Attempt::OnNews(WorkerNews& news, std::optional<int> wait_status) {
       ProtocolError(news.error.message());
       break;
     case WorkerNews::kExited: {
-      if (!ended_) OnExit(wait_status.value_or(0));
+      if (!ended_) OnExit(wait_status.value_or(0), news.error);
       absl::MutexLock lock(&mutex_);
       running_ = nullptr;
       link_ = nullptr;

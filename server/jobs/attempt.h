@@ -41,6 +41,8 @@ class Attempt {
   // A frame, a protocol error, the exit with `wait_status`, or nothing until NextDeadline or a
   // Wake.
   void OnNews(WorkerNews& news, std::optional<int> wait_status);
+  // What the worker may hold resident: what the job asked for, on a CPU slot. 0 = not limited.
+  int64_t resident_limit_bytes() const;
   bool supervising() const { return link_ != nullptr; }
   absl::Time NextDeadline() const;  // steady
   // The final commit. Nothing is written for an attempt that was fenced or abandoned.
@@ -81,7 +83,8 @@ class Attempt {
   void OnCheckpoint(const worker::v1::Checkpoint& checkpoint);
   void OnArtifact(const worker::v1::Artifact& artifact);
   void OnResult(worker::v1::Result& result);
-  void OnExit(int wait_status);
+  // `over_limit`: why it was killed for its memory, or OK.
+  void OnExit(int wait_status, const absl::Status& over_limit);
 
   // A fenced write while the worker runs. ABORTED: the attempt lost its job and is over.
   absl::Status Change(std::function<absl::Status(JobDraft&)> apply);

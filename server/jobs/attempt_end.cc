@@ -60,8 +60,13 @@ const char* MessageOfStop(StopReason reason) {
   }
 }
 
-void Attempt::OnExit(int wait_status) {
-  const AttemptEnd silent = EndOfSilentWorker(wait_status);
+void Attempt::OnExit(int wait_status, const absl::Status& over_limit) {
+  AttemptEnd silent = EndOfSilentWorker(wait_status);
+  if (!over_limit.ok()) {
+    silent.outcome = v1::ATTEMPT_OUT_OF_MEMORY;
+    silent.message = std::string(over_limit.message());
+    SetError(over_limit, silent.error);
+  }
   end_.outcome = silent.outcome;
   end_.message = silent.message;
   end_.error = silent.error;

@@ -48,6 +48,7 @@ void Supervise(Attempt& attempt, WorkerProcess& process, const Clock& clock) {
   ProcessLink link(process);
   process.SetOutput([&attempt](absl::string_view bytes) { attempt.OnOutput(bytes); });
   attempt.OnWorker(link);
+  process.LimitResident(attempt.resident_limit_bytes());
   while (attempt.supervising()) {
     WorkerNews news = process.Next(ToWall(attempt.NextDeadline(), clock));
     attempt.OnNews(news, process.wait_status());

@@ -66,8 +66,10 @@ void EventHub::Subscription::ReadOlder(int64_t after, BatchReply reply) {
 }
 
 void EventHub::FinishRead(Feed& feed, int64_t after, absl::StatusOr<EventPage> page) {
-  absl::StatusOr<std::shared_ptr<const EventBatch>> batch = page.status();
-  if (page.ok()) {
+  absl::StatusOr<std::shared_ptr<const EventBatch>> batch = absl::UnknownError("not read");
+  if (!page.ok()) {
+    batch = page.status();
+  } else {
     auto read = std::make_shared<EventBatch>();
     read->compacted_through_seq = page->compacted_through_seq;
     for (const v1::JobEvent& event : page->events) read->events.push_back(ShareEvent(event));

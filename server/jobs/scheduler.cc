@@ -238,7 +238,6 @@ void Scheduler::Impl::TellCore(RunThreads::Ended ended) {
 void Scheduler::Impl::RenewLease(const std::string& uid, int64_t fence) {
   Later([this, uid, fence] {
     const auto answer = [this, uid, fence](absl::StatusOr<v1::JobState> state) {
-      if (absl::IsUnimplemented(state.status())) state = v1::RUNNING;  // a store without leases
       observer_.OnLeaseRenewed(state.ok());
       absl::MutexLock lock(&mutex_);
       core_.OnLease(uid, fence, state);

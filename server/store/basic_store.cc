@@ -134,8 +134,7 @@ void BasicStore::ReadEvents(EventQuery query, Reply<EventPage> reply) {
       std::move(reply));
 }
 
-void BasicStore::FindRequest(std::string tenant, std::string request_id,
-                             Reply<std::string> reply) {
+void BasicStore::FindRequest(std::string tenant, std::string request_id, Reply<std::string> reply) {
   session_.Run<std::string>(
       false,
       [this, tenant = std::move(tenant),
@@ -245,6 +244,15 @@ void BasicStore::FindGarbage(GarbageQuery query, Reply<std::vector<v1::BlobRef>>
       [this, query = std::move(query)](StoreEffect&) -> absl::StatusOr<std::vector<v1::BlobRef>> {
         return session_.rules.FindGarbage(query);
       },
+      std::move(reply));
+}
+
+void BasicStore::FindOwned(std::vector<std::string> digests,
+                           Reply<std::vector<v1::BlobRef>> reply) {
+  session_.Run<std::vector<v1::BlobRef>>(
+      false,
+      [this, digests = std::move(digests)](StoreEffect&)
+          -> absl::StatusOr<std::vector<v1::BlobRef>> { return session_.rules.FindOwned(digests); },
       std::move(reply));
 }
 

@@ -39,6 +39,7 @@ class BasicStore : public JobStore {
   void FindMissingBlobs(std::string tenant, std::vector<v1::BlobRef> blobs, absl::Time now,
                         Reply<std::vector<v1::BlobRef>> reply) override;
   void CountBlobBytes(std::string tenant, Reply<int64_t> reply) override;
+  void FindOwned(std::vector<std::string> digests, Reply<std::vector<v1::BlobRef>> reply) override;
   void FindGarbage(GarbageQuery query, Reply<std::vector<v1::BlobRef>> reply) override;
   void DropBlobs(std::vector<v1::BlobRef> blobs, GarbageQuery query,
                  Reply<std::vector<v1::BlobRef>> reply) override;

@@ -95,6 +95,15 @@ std::vector<v1::BlobRef> StoreRules::FindMissingBlobs(const std::string& tenant,
   return missing;
 }
 
+std::vector<v1::BlobRef> StoreRules::FindOwned(const std::vector<std::string>& digests) {
+  std::vector<v1::BlobRef> owned;
+  for (const std::string& digest : digests) {
+    const std::vector<BlobRow> owners = tables_.OwnersOf(digest);
+    if (!owners.empty()) owned.push_back(owners.front().blob);
+  }
+  return owned;
+}
+
 std::vector<v1::BlobRef> StoreRules::FindGarbage(const GarbageQuery& query) {
   std::vector<v1::BlobRef> found;
   std::set<std::string> seen;

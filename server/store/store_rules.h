@@ -61,6 +61,7 @@ class StoreRules {
   void PutBlobs(const std::string& tenant, const std::vector<v1::BlobRef>& blobs, absl::Time now);
   std::vector<v1::BlobRef> FindMissingBlobs(const std::string& tenant,
                                             const std::vector<v1::BlobRef>& blobs, absl::Time now);
+  std::vector<v1::BlobRef> FindOwned(const std::vector<std::string>& digests);
   std::vector<v1::BlobRef> FindGarbage(const GarbageQuery& query);
   std::vector<v1::BlobRef> DropBlobs(const std::vector<v1::BlobRef>& blobs,
                                      const GarbageQuery& query);

@@ -92,7 +92,7 @@ void Metrics::Stop() {
   impl_->scrape.RemoveCollectors();
 }
 
-void Metrics::AddCollector(absl::string_view name, MetricsCollector collector) {
+void Metrics::AddCollector(absl::string_view name, SampleCollector collector) {
   impl_->scrape.AddCollector(name, std::move(collector));
 }
 
@@ -109,11 +109,6 @@ void Metrics::RpcSent(absl::string_view method) { impl_->rpcs.Sent(method); }
 
 void Metrics::RpcHandled(absl::string_view method, int grpc_code, double seconds) {
   impl_->rpcs.Handled(method, grpc_code, seconds);
-  if (grpc_code != 0) return;
-  if (method == "/adamant.v1.BlobService/Write")
-    Observe(*impl_->service.blob_seconds, "upload", seconds);
-  if (method == "/adamant.v1.BlobService/Read")
-    Observe(*impl_->service.blob_seconds, "download", seconds);
 }
 
 void Metrics::RpcFailed(absl::string_view method, absl::string_view reason) {
@@ -183,6 +178,10 @@ void Metrics::BlobBytes(absl::string_view direction, int64_t bytes) {
 
 void Metrics::BlobTransfer(absl::string_view direction, absl::string_view result) {
   CountAs(*impl_->service.blob_transfers, {std::string(direction), std::string(result)});
+}
+
+void Metrics::BlobTransferSeconds(absl::string_view direction, double seconds) {
+  Observe(*impl_->service.blob_seconds, std::string(direction), seconds);
 }
 
 void Metrics::EventsAppended(int64_t count) {

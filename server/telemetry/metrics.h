@@ -44,14 +44,13 @@ class Metrics {
 
   // Called at a scrape, at most once a second. `name` is jobs, blobs, gpu or process; what the
   // collector uses must outlive the endpoint.
-  void AddCollector(absl::string_view name, MetricsCollector collector);
+  void AddCollector(absl::string_view name, SampleCollector collector);
 
   // The exposition text, as a scrape returns it.
   std::string Text();
 
   // Calls. `method` is "/package.Service/Method"; unknown ones are not counted. Every call that was
-  // started is ended once; messages count on streams only. Calls of the blob service that end well
-  // are transfers.
+  // started is ended once; messages count on streams only.
   void RpcStarted(absl::string_view method);
   void RpcReceived(absl::string_view method);
   void RpcSent(absl::string_view method);
@@ -83,10 +82,11 @@ class Metrics {
   // `direction`: upload, download. `result`: ok, resumed, dedup, mismatch, aborted.
   void BlobBytes(absl::string_view direction, int64_t bytes);
   void BlobTransfer(absl::string_view direction, absl::string_view result);
+  void BlobTransferSeconds(absl::string_view direction, double seconds);
 
   void EventsAppended(int64_t count);
   void EventsSent(int64_t count);
-  // Durable events that a watch has still to send when it sends one.
+  // Durable events that a watch had still to send when it read the log.
   void WatchLag(int64_t events);
 
   // `op`: submit, claim, transition, events, read, other.

@@ -42,6 +42,6 @@ struct MetricsSample {
 };
 
 // Fills its part of a sample. Must not block on the disk or the network.
-using MetricsCollector = std::function<absl::Status(MetricsSample&)>;
+using SampleCollector = std::function<absl::Status(MetricsSample&)>;
 
 }  // namespace adamant

@@ -112,7 +112,7 @@ void ScrapeMetrics::MakeJobs(int slots) {
   }
 }
 
-void ScrapeMetrics::AddCollector(absl::string_view name, MetricsCollector collector) {
+void ScrapeMetrics::AddCollector(absl::string_view name, SampleCollector collector) {
   absl::MutexLock lock(&mutex_);
   collectors_.push_back({std::string(name), std::move(collector)});
   refreshed_ = absl::InfinitePast();

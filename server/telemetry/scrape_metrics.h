@@ -19,7 +19,7 @@ class ScrapeMetrics {
  public:
   ScrapeMetrics(prometheus::Registry& registry, const MetricsOptions& options);
 
-  void AddCollector(absl::string_view name, MetricsCollector collector);
+  void AddCollector(absl::string_view name, SampleCollector collector);
   void RemoveCollectors();
 
   // Runs the collectors unless they ran within the last second.
@@ -28,7 +28,7 @@ class ScrapeMetrics {
  private:
   struct Named {
     std::string name;
-    MetricsCollector collect;
+    SampleCollector collect;
   };
 
   void MakeJobs(int slots);

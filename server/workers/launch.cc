@@ -7,6 +7,7 @@
 
 #include <csignal>
 #include <cstdio>
+#include <cstdlib>
 
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
@@ -83,6 +84,12 @@ int RunLauncher(const std::vector<std::string>& arguments) {
       "OMP_WAIT_POLICY=passive",
       "CUBLAS_WORKSPACE_CONFIG=:4096:8",
   };
+#ifdef ADAMANT_FAILPOINTS
+  for (const char* name : {"ADAMANT_FAILPOINTS", "ADAMANT_FAILPOINT_LOG"}) {
+    if (const char* value = std::getenv(name); value != nullptr)
+      environment.push_back(absl::StrCat(name, "=", value));
+  }
+#endif
   execve(options.worker[0].c_str(), Pointers(options.worker).data(), Pointers(environment).data());
   std::perror("the worker cannot be executed");
   return kExitSandbox;

@@ -30,6 +30,7 @@ extern char** environ;
 namespace adamant {
 namespace {
 
+constexpr absl::Duration kResidentInterval = absl::Milliseconds(100);
 constexpr int kChannelDescriptor = 3;
 constexpr int64_t kAckEvery = 64;  // frames
 constexpr size_t kMaxEarlyOutput = 64 << 10;
@@ -136,12 +137,14 @@ void WorkerProcess::Acknowledge(int64_t frame_number) {
 
 WorkerNews WorkerProcess::Next(absl::Time deadline) {
   while (true) {
-    if (wait_status_.has_value()) return {WorkerNews::kExited};
+    if (wait_status_.has_value()) return {WorkerNews::kExited, {}, over_limit_};
+    if (resident_limit_ > 0) CheckResident();
     std::array<pollfd, 4> polled = {{{channel_open_ ? channel_.fd() : -1, POLLIN, 0},
                                      {output_.get(), POLLIN, 0},
                                      {wake_.get(), POLLIN, 0},
                                      {pidfd_.get(), POLLIN, 0}}};
-    const timespec timeout = UntilDeadline(deadline);
+    const timespec timeout =
+        UntilDeadline(resident_limit_ > 0 ? std::min(deadline, look_at_resident_) : deadline);
     const int ready = ppoll(polled.data(), polled.size(), &timeout, nullptr);
     if (ready < 0 && errno != EINTR) return {WorkerNews::kBroken, {}, ErrnoStatus(errno, "poll")};
     if (ready == 0 && absl::Now() >= deadline) return {WorkerNews::kTimeout};
@@ -162,6 +165,21 @@ WorkerNews WorkerProcess::Next(absl::Time deadline) {
     }
     if (polled[3].revents != 0) Reap();
   }
+}
+
+void WorkerProcess::CheckResident() {
+  const absl::Time now = absl::Now();
+  if (now < look_at_resident_) return;
+  look_at_resident_ = now + kResidentInterval;
+  std::ifstream file(absl::StrCat("/proc/", pid_, "/statm"));
+  int64_t total = 0;
+  int64_t resident = 0;
+  if (!(file >> total >> resident) || resident * sysconf(_SC_PAGESIZE) <= resident_limit_) return;
+  over_limit_ = absl::ResourceExhaustedError(absl::StrCat(
+      "the worker held ", resident * sysconf(_SC_PAGESIZE), " bytes of memory, its limit is ",
+      resident_limit_, "; raise resources.host_memory_bytes, or use a smaller batch_size"));
+  resident_limit_ = 0;
+  Signal(SIGKILL);
 }
 
 bool WorkerProcess::DrainOutput() {

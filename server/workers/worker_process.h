@@ -29,7 +29,7 @@ struct WorkerNews {
   };
   Kind kind = kTimeout;
   ReceivedFrame received;
-  absl::Status error;  // kBroken
+  absl::Status error;  // kBroken; kExited: RESOURCE_EXHAUSTED when it was killed for its memory
 };
 
 // One child: the channel on its descriptor 3, its output, its end. Owned by one thread at a time;
@@ -59,6 +59,9 @@ class WorkerProcess {
   // do not count: they take gigabytes with CUDA.
   absl::Status LimitMemory(int64_t bytes);
 
+  // From now on Next reads the resident memory every 100 ms and kills a worker that holds more.
+  void LimitResident(int64_t bytes) { resident_limit_ = bytes; }
+
   void Wake();              // makes the current or next Next return kWoken
   void Signal(int signum);  // through the pidfd: never hits another process
   // Kills if needed, reaps, drains the output. Returns the wait status as of waitpid.
@@ -71,6 +74,7 @@ class WorkerProcess {
   WorkerProcess(Descriptor socket, Descriptor output, Descriptor pidfd, Descriptor wake, pid_t pid);
   bool DrainOutput();  // false: nothing more to read now
   void Reap();
+  void CheckResident();
 
   FrameChannel channel_;
   Descriptor output_;  // read end of the pipe behind stdout and stderr
@@ -80,6 +84,9 @@ class WorkerProcess {
   bool channel_open_ = true;
   int64_t acknowledged_ = 0;
   std::optional<int> wait_status_;
+  int64_t resident_limit_ = 0;  // 0 = none
+  absl::Time look_at_resident_ = absl::InfinitePast();
+  absl::Status over_limit_;
   std::string early_output_;
   std::function<void(absl::string_view)> sink_;
 };

@@ -4,45 +4,15 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <filesystem>
-#include <fstream>
-#include <sstream>
 
-#include "client/cli/command.h"
 #include "client/cli/names.h"
-#include "tests/support/fake_server.h"
+#include "tests/client/cli_rig.h"
 
 namespace adamant {
 namespace {
 
 using testing::ErrorWith;
-using testing::FakeServer;
 using ::testing::HasSubstr;
-
-class Cli : public ::testing::Test {
- protected:
-  Cli() {
-    server_.jobs.job.set_name("jobs/abcdefghijklmnopqrstuvwxyz");
-    server_.jobs.job.set_state(v1::SUCCEEDED);
-    server_.models.models["models/net"].set_name("models/net");
-    server_.datasets.datasets["datasets/mnist"].set_name("datasets/mnist");
-    v1::PluginFamily& readers = *server_.system.capabilities.add_families();
-    readers.set_name("dataset");
-    readers.add_plugins()->set_name("shapes");
-    readers.mutable_plugins(0)->add_traits("no_files");
-    readers.add_plugins()->set_name("cifar10");
-  }
-
-  int Run(std::vector<std::string> arguments) {
-    out_.str("");
-    err_.str("");
-    arguments.insert(arguments.begin(), {"--server", server_.address});
-    return RunCli(arguments, {.out = out_, .err = err_}, nullptr);
-  }
-
-  FakeServer server_;
-  std::ostringstream out_, err_;
-};
 
 TEST_F(Cli, TrainBuildsTheSpecAndPrintsTheNameOnly) {
   EXPECT_EQ(Run({"train",

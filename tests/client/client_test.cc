@@ -146,8 +146,8 @@ TEST(Watch, StopsWhenCancelled) {
   FakeServer server;
   server.jobs.watches = {{{Snapshot(0)}, kCut}};
   CancelToken token;
-  const absl::Status status = server.MakeClient()->Watch(
-      "jobs/a", 0, [&](const v1::JobEvent&) { token.Cancel(); }, &token);
+  const absl::Status status =
+      server.MakeClient()->Watch("jobs/a", 0, [&](const v1::JobEvent&) { token.Cancel(); }, &token);
   EXPECT_TRUE(absl::IsCancelled(status)) << status;
 }
 
@@ -159,9 +159,122 @@ TEST(ReadLog, ResumesFromTheByteWhereItBroke) {
   v1::ReadLogRequest request;
   request.set_name("jobs/a");
   const absl::Status status = server.MakeClient()->ReadLog(
-      request, [&](absl::string_view bytes) { text.append(bytes.data(), bytes.size()); });
+      request, [&](int64_t, absl::string_view bytes) { text.append(bytes.data(), bytes.size()); });
   EXPECT_TRUE(status.ok()) << status;
   EXPECT_EQ(text, server.jobs.log);
+}
+
+TEST(Watch, GoesOnFromASnapshotWhenTheEventsWereCompacted) {
+  FakeServer server;
+  server.jobs.watches = {{{}, ErrorWith(grpc::OUT_OF_RANGE, "gone", "EVENTS_COMPACTED")},
+                         {{Snapshot(90), Metric(91), Last(92)}, grpc::Status::OK}};
+  absl::Status status;
+  EXPECT_THAT(SeqsOf(*server.MakeClient(), 7, status), ElementsAre(91, 92));
+  EXPECT_TRUE(status.ok()) << status;
+  EXPECT_THAT(server.jobs.from_seqs, ElementsAre(7, 0));
+}
+
+TEST(Watch, ResumesAfterAGoodbyeAndAfterAStreamsMaximumAgeWithoutShowingThem) {
+  FakeServer server;
+  v1::JobEvent goodbye;
+  goodbye.set_type(v1::GOING_AWAY);
+  goodbye.set_seq(1);
+  server.jobs.watches = {
+      {{Snapshot(0), Metric(1), goodbye}, ErrorWith(grpc::UNAVAILABLE, "drain", "DRAINING")},
+      {{Snapshot(1), Metric(2)}, ErrorWith(grpc::UNAVAILABLE, "old", "STREAM_MAX_AGE")},
+      {{Snapshot(3), Last(3)}, grpc::Status::OK}};
+  ClientOptions options;
+  std::vector<std::string> lines;
+  options.debug = [&](const std::string& line) { lines.push_back(line); };
+  absl::Status status;
+  EXPECT_THAT(SeqsOf(*server.MakeClient(options), 1, status), ElementsAre(1, 2, 3));
+  EXPECT_TRUE(status.ok()) << status;
+  EXPECT_THAT(server.jobs.from_seqs, ElementsAre(1, 1, 2));
+  EXPECT_THAT(lines, ::testing::Contains("reconnected, replayed 1 events"));
+}
+
+TEST(ReadLog, FailsWhenFollowingEndsBeforeTheJobDoes) {
+  FakeServer server;
+  server.jobs.log = "line\n";
+  v1::ReadLogRequest request;
+  request.set_name("jobs/a");
+  request.set_follow(true);
+  const auto ignore = [](int64_t, absl::string_view) {};
+  server.jobs.job.set_state(v1::RECOVERING);
+  EXPECT_TRUE(absl::IsDataLoss(server.MakeClient()->ReadLog(request, ignore)));
+  server.jobs.job.set_state(v1::FAILED);
+  EXPECT_TRUE(server.MakeClient()->ReadLog(request, ignore).ok());
+}
+
+TEST(Verbs, AreTriedAgainWhileTheServerIsUnavailable) {
+  FakeServer server;
+  const auto client = server.MakeClient();
+  for (auto verb : {&Client::CancelJob, &Client::PauseJob, &Client::ResumeJob}) {
+    server.jobs.unavailable = 1;  // more failures than successes would stop the retries
+    EXPECT_TRUE(((*client).*verb)("jobs/a", "").ok());
+  }
+  server.jobs.unavailable = 1;
+  EXPECT_TRUE(client->DeleteJob("jobs/a").ok());
+  EXPECT_EQ(server.jobs.verbs.size(), 8u);
+  EXPECT_EQ(server.jobs.verbs.back(), "delete jobs/a");
+}
+
+TEST(Verbs, GiveUpAfterFiveAttempts) {
+  FakeServer server;
+  server.jobs.unavailable = 100;
+  EXPECT_TRUE(absl::IsUnavailable(server.MakeClient()->PauseJob("jobs/a").status()));
+  EXPECT_EQ(server.jobs.verbs.size(), 5u);
+}
+
+TEST(Verbs, RetryAlwaysSendsARequestId) {
+  FakeServer server;
+  ASSERT_TRUE(server.MakeClient()->RetryJob("jobs/a", {}).ok());
+  EXPECT_EQ(server.jobs.retry.name(), "jobs/a");
+  EXPECT_EQ(server.jobs.retry.options().request_id().size(), 36u);
+}
+
+TEST(Explain, IsNotTriedAgain) {
+  FakeServer server;
+  server.jobs.unavailable = 1;
+  EXPECT_TRUE(absl::IsUnavailable(server.MakeClient()->Explain({}).status()));
+  EXPECT_EQ(server.jobs.explains, 1);
+}
+
+TEST(Metrics, AreCollectedFromAllPages) {
+  FakeServer server;
+  for (int i = 0; i < 2500; ++i) {
+    server.jobs.points.emplace_back().set_step(i);
+  }
+  v1::ListMetricPointsRequest request;
+  request.set_job("jobs/a");
+  const auto points = server.MakeClient()->ListMetricPoints(request);
+  ASSERT_TRUE(points.ok()) << points.status();
+  ASSERT_EQ(points->size(), 2500u);
+  EXPECT_EQ(points->back().step(), 2499);
+  EXPECT_EQ(server.jobs.metric_pages.size(), 3u);
+}
+
+TEST(Headers, CarryOneTraceAndTheTokenOfTheFile) {
+  FakeServer server;
+  const std::string path = ::testing::TempDir() + NewUuid();
+  std::ofstream(path) << "adm_key_secret\n";
+  ClientOptions options;
+  options.token_file = path;
+  const auto client = server.MakeClient(options);
+  ASSERT_TRUE(client->GetJob("jobs/a").ok());
+  const std::string first = server.jobs.traceparent;
+  EXPECT_THAT(first, MatchesRegex("00-[0-9a-f]{32}-[0-9a-f]{16}-01"));
+  EXPECT_EQ(first.substr(3, 32), client->trace_id());
+  EXPECT_EQ(server.jobs.authorization, "Bearer adm_key_secret");
+  ASSERT_TRUE(client->GetJob("jobs/a").ok());
+  EXPECT_EQ(server.jobs.traceparent.substr(3, 32), client->trace_id());
+  EXPECT_NE(server.jobs.traceparent, first);
+  EXPECT_TRUE(absl::IsPermissionDenied(Client::Create("example.org:1", options).status()));
+  options.tls_ca = path;
+  EXPECT_TRUE(Client::Create("example.org:1", options).ok());
+  options.token_file = path + ".absent";
+  EXPECT_TRUE(absl::IsNotFound(Client::Create("example.org:1", options).status()));
+  std::filesystem::remove(path);
 }
 
 TEST(Submit, AlwaysSendsARequestId) {
@@ -193,6 +306,40 @@ TEST_F(Upload, GoesOnAtTheCommittedByteAfterABreak) {
   ASSERT_TRUE(blob.ok()) << blob.status();
   EXPECT_EQ(server.blobs.blobs.at(BlobName(FakeBlobs::RefOf(bytes))), bytes);
   EXPECT_THAT(server.blobs.write_offsets, ElementsAre(0, 512 << 10));
+}
+
+TEST_F(Upload, GoesOnWhereAnotherProcessWasStopped) {
+  FakeServer server;
+  server.blobs.write_break = 512 << 10;
+  const std::string bytes = Bytes((1 << 20) + 17);
+  ClientOptions options;
+  options.reconnect_limit = -absl::Seconds(1);  // a process that dies with its first stream
+  EXPECT_FALSE(server.MakeClient(options)->Upload(Write("weights", bytes)).ok());
+  ASSERT_TRUE(server.MakeClient()->Upload(Write("a copy", bytes)).ok());
+  EXPECT_EQ(server.blobs.blobs.at(BlobName(FakeBlobs::RefOf(bytes))), bytes);
+  EXPECT_THAT(server.blobs.write_offsets, ElementsAre(0, 512 << 10));
+  EXPECT_EQ(server.blobs.staged.size(), 1u);
+}
+
+TEST(UploadUuid, BelongsToOneBlobAndOneUser) {
+  const v1::BlobRef blob = FakeBlobs::RefOf("bytes");
+  const std::string uuid = UploadUuid(blob, "7@host");
+  EXPECT_TRUE(IsUuid(uuid)) << uuid;
+  EXPECT_EQ(uuid, UploadUuid(blob, "7@host"));
+  EXPECT_NE(uuid, UploadUuid(blob, "8@host"));
+  EXPECT_NE(uuid, UploadUuid(FakeBlobs::RefOf("others"), "7@host"));
+}
+
+TEST(FindMissingBlobs, AsksInPiecesThatTheServerAccepts) {
+  FakeServer server;
+  server.blobs.Add("known");
+  std::vector<v1::BlobRef> blobs(10000, FakeBlobs::RefOf("absent"));
+  blobs.push_back(FakeBlobs::RefOf("known"));
+  blobs.push_back(FakeBlobs::RefOf("absent too"));
+  const auto missing = server.MakeClient()->FindMissingBlobs(blobs);
+  ASSERT_TRUE(missing.ok()) << missing.status();
+  EXPECT_EQ(missing->size(), 10001u);
+  EXPECT_THAT(server.blobs.asked, ElementsAre(10000, 2));
 }
 
 TEST_F(Upload, SendsNothingThatTheServerHas) {

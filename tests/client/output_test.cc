@@ -4,14 +4,19 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <sstream>
 
+#include "client/cli/duration.h"
 #include "client/cli/exit_code.h"
+#include "client/cli/html.h"
+#include "client/cli/log_lines.h"
 #include "client/cli/progress.h"
 #include "client/cli/render_error.h"
 #include "client/cli/report.h"
 #include "client/cli/table.h"
 #include "client/cli/text.h"
+#include "client/cli/transfer_view.h"
 #include "client/error.h"
 #include "google/protobuf/text_format.h"
 #include "google/rpc/error_details.pb.h"
@@ -96,6 +101,8 @@ TEST(ExitCode, FollowsTheKindOfFailure) {
   EXPECT_EQ(ExitCodeOf(FromServer(grpc::INTERNAL)), 1);
   EXPECT_EQ(ExitCodeOf(RefusedError("REJECTED")), 6);
   EXPECT_EQ(ExitCodeOf(absl::CancelledError("")), 130);
+  EXPECT_EQ(GrpcExitCodeOf(FromServer(grpc::NOT_FOUND)), 69);
+  EXPECT_EQ(GrpcExitCodeOf(UsageError("x")), 2);
 }
 
 TEST(RenderError, SaysWhatFailedWhyAndWhatToDo) {
@@ -220,6 +227,87 @@ TEST(Progress, PrintsALineEveryTenSecondsAndEachEvaluation) {
             "train  1 %  step 1/100\n"
             "train  3 %  step 3/100\n"
             "evaluation at step 3:  clean 50.00 %  robust 25.00 %\n");
+}
+
+TEST(Progress, SaysNothingOfAWorkerThatOnlyStarts) {
+  std::ostringstream err;
+  ProgressView view(err, 0);
+  v1::JobEvent start;
+  start.mutable_progress()->set_phase("start");
+  view.OnEvent(start);
+  EXPECT_EQ(err.str(), "");
+}
+
+TEST(TransferView, PrintsALineEveryTenSecondsAndItsRateAtTheEnd) {
+  absl::Time now = absl::UnixEpoch();
+  std::ostringstream err;
+  TransferView view(err, 0, "net.bin", [&] { return now; });
+  view.OnBytes(0, 4 << 20);
+  now += absl::Seconds(9);
+  view.OnBytes(1 << 20, 4 << 20);
+  now += absl::Seconds(1);
+  view.OnBytes(2 << 20, 4 << 20);
+  now += absl::Seconds(10);
+  view.OnBytes(4 << 20, 4 << 20);
+  EXPECT_EQ(err.str(), "net.bin  2.0 MiB of 4.0 MiB  204.8 KiB/s  ETA 10.0 s\n");
+  EXPECT_EQ(view.Finish("nothing"), "4.0 MiB in 20.0 s (204.8 KiB/s)");
+  EXPECT_EQ(TransferView(err, 0, "x").Finish("nothing"), "nothing");
+}
+
+TEST(TransferView, SaysWhereAnEarlierTransferIsContinued) {
+  std::ostringstream err;
+  TransferView view(err, 0, "net.bin");
+  view.OnBytes(64 << 20, 128 << 20);
+  EXPECT_EQ(err.str(), "net.bin: goes on at 64.0 MiB of 128.0 MiB\n");
+}
+
+TEST(LogLines, LeaveOutWhatIsOlderAndKeepOffsets) {
+  std::string text;
+  std::vector<int64_t> offsets;
+  LogLines lines(absl::FromUnixSeconds(1767225601), [&](int64_t offset, absl::string_view line) {
+    offsets.push_back(offset);
+    text.append(line.data(), line.size());
+  });
+  lines.Add(100, "2026-01-01T00:00:00Z info old\n  and its second line\n2026-01-01T0");
+  lines.Add(164, "0:00:01Z info new\nlast");
+  lines.Flush();
+  EXPECT_EQ(text, "2026-01-01T00:00:01Z info new\nlast");
+  EXPECT_EQ(lines.skipped(), 2);
+  EXPECT_EQ(lines.first_offset(), 100);
+  EXPECT_EQ(offsets, (std::vector<int64_t>{152, 182}));
+}
+
+TEST(Span, ReadsUnitsAndPlainSeconds) {
+  EXPECT_EQ(*ParseSpan("--x", "90"), absl::Seconds(90));
+  EXPECT_EQ(*ParseSpan("--x", "2h30m"), absl::Minutes(150));
+  EXPECT_EQ(*ParseSpan("--x", "7d"), absl::Hours(168));
+  EXPECT_EQ(*ParseSpan("--x", "0"), absl::ZeroDuration());
+  for (const char* text : {"", "-1", "-5m", "soon", "inf", "d"}) {
+    EXPECT_TRUE(IsUsageError(ParseSpan("--x", text).status())) << text;
+  }
+  const absl::Time now = absl::FromUnixSeconds(1000000);
+  EXPECT_EQ(*ParseSince("--since", "10m", now), now - absl::Minutes(10));
+  EXPECT_EQ(*ParseSince("--since", "1970-01-01T00:00:05Z", now), absl::FromUnixSeconds(5));
+}
+
+TEST(Html, EscapesWhatCouldBecomeMarkup) {
+  EXPECT_EQ(Escaped("<b a=\"x\" c='y'>&\x01"), "&lt;b a=&quot;x&quot; c=&#39;y&#39;&gt;&amp; ");
+  EXPECT_THAT(HtmlTable({"<i>"}, {{"</td>"}}), HasSubstr("<td>&lt;/td&gt;</td>"));
+}
+
+TEST(Chart, BreaksTheLineWhereAValueIsNotFinite) {
+  const double nan = std::nan("");
+  const std::string svg = LineChart(
+      "loss", {{"loss", {{0, 1}, {1, 2}, {2, nan}, {3, 1}, {4, 3}, {5, nan}, {6, 2}}}}, false);
+  size_t lines = 0;
+  for (size_t at = svg.find("<polyline"); at != std::string::npos;
+       at = svg.find("<polyline", at + 1)) {
+    ++lines;
+  }
+  EXPECT_EQ(lines, 2u);
+  EXPECT_THAT(svg, HasSubstr("<circle"));
+  EXPECT_EQ(svg.find("nan"), std::string::npos);
+  EXPECT_EQ(LineChart("loss", {{"loss", {{0, nan}}}}, false), "");
 }
 
 TEST(Progress, RedrawsOneLineOnATerminal) {

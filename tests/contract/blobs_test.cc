@@ -36,10 +36,10 @@ class SlowLink {
 
  private:
   ManualClock clock_;
-  ApiRig rig_{[this](ServiceParts& parts) {
+  ApiRig rig_{{.adjust = [this](ServiceParts& parts) {
     parts.uploads.now = [this] { return clock_.Now(); };
     parts.uploads.check_every = absl::Milliseconds(5);
-  }};
+  }}};
 };
 
 // The slow link is simulated: a blob of 2 MiB instead of 2 GiB, and the server's clock moved as if

@@ -195,6 +195,11 @@ Truth Rig::ReadTruth() {
 void Rig::CheckOracle(const OracleOptions& options) {
   ComeToRest();
   const Truth truth = ReadTruth();
+  if (server_->EndsWithin(absl::ZeroDuration())) {
+    const std::string log = server_->log();
+    ADD_FAILURE() << "the server ended with " << server_->Wait() << ": "
+                  << log.substr(log.size() - std::min<size_t>(log.size(), 2000));
+  }
   const std::vector<std::string> violations = Violations(history_->entries(), truth, options);
   for (const std::string& violation : violations) ADD_FAILURE() << violation;
   ::testing::Test::RecordProperty("acknowledged", static_cast<int>(history_->entries().size()));

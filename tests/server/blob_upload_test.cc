@@ -36,14 +36,13 @@ class BlobUploadTest : public ::testing::Test {
   ManualClock clock_;
   DiskSpace space_{1000, 1000};
   DiskLedger ledger_{{.folder = "/", .reserve_bytes = 0, .space = [this] { return space_; }}};
-  ApiRig rig_{[this](ServiceParts& parts) {
-                parts.uploads.now = [this] { return clock_.Now(); };
-                parts.uploads.check_every = absl::Milliseconds(5);
-                parts.uploads.admit_tenant = [this](int64_t bytes) {
-                  return ledger_.AdmitTenant(bytes);
-                };
-              },
-              {.ledger = &ledger_}};
+  ApiRig rig_{{.blobs = {.ledger = &ledger_}, .adjust = [this](ServiceParts& parts) {
+                 parts.uploads.now = [this] { return clock_.Now(); };
+                 parts.uploads.check_every = absl::Milliseconds(5);
+                 parts.uploads.admit_tenant = [this](int64_t bytes) {
+                   return ledger_.AdmitTenant(bytes);
+                 };
+               }}};
 };
 
 TEST_F(BlobUploadTest, EndsAfterAMinuteWithoutBytesAndKeepsWhatCame) {

@@ -107,7 +107,7 @@ TEST_F(JobsTest, NeverPublishesAnOutputWithAFalseDigest) {
   EXPECT_EQ(job.state(), v1::FAILED);
   EXPECT_EQ(job.error().message(), "refused");
   EXPECT_TRUE(job.artifacts().empty());
-  EXPECT_TRUE(rig_.blobs().List()->empty());
+  EXPECT_TRUE(rig_.blobs().List(absl::Now())->empty());
 }
 
 TEST_F(JobsTest, EndsAJobAsItsWorkerSays) {

@@ -309,6 +309,23 @@ TEST_F(SchedulerCoreTest, RefusesWhatIsAboveTheLimitsOfTheQueue) {
   EXPECT_EQ(ReasonOf(core_->Admit("three")), "DRAINING");
 }
 
+TEST_F(SchedulerCoreTest, LendsAFreeSlotAndWantsItBackForAJob) {
+  Make({"cpu"});
+  std::vector<int> wanted;
+  const auto lend = [&] { return core_->TryHoldSlot([&](int slot) { wanted.push_back(slot); }); };
+  EXPECT_EQ(lend(), 0);
+  EXPECT_EQ(lend(), std::nullopt);
+  EXPECT_THAT(Step(), IsEmpty());
+  EXPECT_THAT(wanted, IsEmpty());
+  Queue("a");
+  EXPECT_THAT(Step(), IsEmpty());
+  EXPECT_THAT(wanted, ElementsAre(0));
+  core_->ReleaseSlot(0);
+  EXPECT_THAT(Step(), ElementsAre("start a on 0"));
+  core_->SetAdmission(false);
+  EXPECT_EQ(lend(), std::nullopt);
+}
+
 TEST_F(SchedulerCoreTest, TellsWhoIsBehindTheFairShare) {
   Make({"cpu"});
   Queue("a", 0, "heavy");

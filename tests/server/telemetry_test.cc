@@ -207,7 +207,7 @@ TEST(Metrics, DoNotAskTheCollectorsTwiceWithinASecond) {
 TEST(Metrics, ShowASlotOnceWhenItsJobChanges) {
   Metrics metrics({.slots = 1});
   std::string kind = "train";
-  const MetricsCollector collector = [&kind](MetricsSample& sample) {
+  const SampleCollector collector = [&kind](MetricsSample& sample) {
     sample.slots = {{.device = "cpu", .kind = kind}};
     return absl::OkStatus();
   };

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <cstdlib>
+#include <set>
 #include <string>
 
 #include "tests/simulation/world.h"
@@ -41,6 +42,27 @@ TEST(Simulation, KeepsEveryPromiseInEveryHistory) {
   }
   RecordProperty("events", std::to_string(events));
   EXPECT_GT(events, static_cast<int64_t>(count) * 100);  // something happened in them
+}
+
+TEST(Simulation, MeetsEveryWayInWhichAnAttemptCanEnd) {
+  std::set<v1::AttemptOutcome> seen;
+  std::set<v1::JobState> ends;
+  for (uint64_t seed = 1; seed <= 150; ++seed) {
+    World world(seed, {});
+    world.Run();
+    for (const auto& [uid, stored] : world.store().jobs()) {
+      ends.insert(stored.job.state());
+      for (const v1::Attempt& attempt : stored.job.attempts()) seen.insert(attempt.outcome());
+    }
+  }
+  for (const v1::AttemptOutcome outcome :
+       {v1::ATTEMPT_SUCCEEDED, v1::ATTEMPT_USER_ERROR, v1::ATTEMPT_OUT_OF_MEMORY,
+        v1::ATTEMPT_DEVICE_FAULT, v1::ATTEMPT_WORKER_LOST, v1::ATTEMPT_DRAINED,
+        v1::ATTEMPT_SERVER_RESTART, v1::ATTEMPT_PAUSED, v1::ATTEMPT_FENCED, v1::ATTEMPT_CANCELLED,
+        v1::ATTEMPT_TIMEOUT}) {
+    EXPECT_EQ(seen.count(outcome), 1u) << v1::AttemptOutcome_Name(outcome);
+  }
+  EXPECT_EQ(ends.size(), 3u);  // SUCCEEDED, FAILED, CANCELLED
 }
 
 TEST(Simulation, TheSameSeedGivesTheSameHistory) {

@@ -55,6 +55,15 @@ class FakeJobs : public v1::RobustnessService::Service {
   v1::Job job;                     // answer of every unary call
   grpc::Status submit_status;
   std::vector<v1::Job> listed;
+  std::vector<std::string> verbs;  // "pause jobs/x", in the order of the calls
+  v1::RetryJobRequest retry;
+  int unavailable = 0;  // so many verbs and explains are answered UNAVAILABLE first
+  int explains = 0;
+  v1::ListJobsRequest list;  // the last one
+  std::vector<v1::MetricPoint> points;
+  std::vector<v1::ListMetricPointsRequest> metric_pages;
+  int page_limit = 1000;                   // points of a page, whatever the client asks for
+  std::string traceparent, authorization;  // of the last GetJob
   std::string log;
   size_t log_break = std::string::npos;  // the first ReadLog breaks after this many bytes
   v1::TrainJobRequest train;             // the last submits
@@ -79,7 +88,10 @@ class FakeJobs : public v1::RobustnessService::Service {
     *out = job;
     return submit_status;
   }
-  grpc::Status GetJob(grpc::ServerContext*, const v1::GetJobRequest*, v1::Job* out) override {
+  grpc::Status GetJob(grpc::ServerContext* context, const v1::GetJobRequest*,
+                      v1::Job* out) override {
+    traceparent = Header(*context, "traceparent");
+    authorization = Header(*context, "authorization");
     *out = job;
     return grpc::Status::OK;
   }
@@ -87,8 +99,47 @@ class FakeJobs : public v1::RobustnessService::Service {
     *out = job;
     return grpc::Status::OK;
   }
-  grpc::Status ListJobs(grpc::ServerContext*, const v1::ListJobsRequest*,
+  grpc::Status CancelJob(grpc::ServerContext*, const v1::JobVerbRequest* request,
+                         v1::Job* out) override {
+    return Verb("cancel", *request, out);
+  }
+  grpc::Status PauseJob(grpc::ServerContext*, const v1::JobVerbRequest* request,
+                        v1::Job* out) override {
+    return Verb("pause", *request, out);
+  }
+  grpc::Status ResumeJob(grpc::ServerContext*, const v1::JobVerbRequest* request,
+                         v1::Job* out) override {
+    return Verb("resume", *request, out);
+  }
+  grpc::Status DeleteJob(grpc::ServerContext*, const v1::JobVerbRequest* request,
+                         google::protobuf::Empty*) override {
+    return Verb("delete", *request, nullptr);
+  }
+  grpc::Status RetryJob(grpc::ServerContext*, const v1::RetryJobRequest* request,
+                        v1::Job* out) override {
+    retry = *request;
+    *out = job;
+    return grpc::Status::OK;
+  }
+  grpc::Status Explain(grpc::ServerContext*, const v1::ExplainRequest*,
+                       v1::ExplainResponse*) override {
+    ++explains;
+    return unavailable-- > 0 ? grpc::Status(grpc::StatusCode::UNAVAILABLE, "later")
+                             : grpc::Status::OK;
+  }
+  grpc::Status ListMetricPoints(grpc::ServerContext*, const v1::ListMetricPointsRequest* request,
+                                v1::ListMetricPointsResponse* out) override {
+    metric_pages.push_back(*request);
+    const size_t begin = request->page_token().empty() ? 0 : std::stoul(request->page_token());
+    const size_t size = std::min<size_t>(page_limit, request->page_size());
+    const size_t end = std::min(points.size(), begin + size);
+    for (size_t i = begin; i < end; ++i) *out->add_points() = points[i];
+    if (end < points.size()) out->set_next_page_token(std::to_string(end));
+    return grpc::Status::OK;
+  }
+  grpc::Status ListJobs(grpc::ServerContext*, const v1::ListJobsRequest* request,
                         v1::ListJobsResponse* out) override {
+    list = *request;
     for (const v1::Job& entry : listed) *out->add_jobs() = entry;
     return grpc::Status::OK;
   }
@@ -108,10 +159,32 @@ class FakeJobs : public v1::RobustnessService::Service {
     const size_t end = std::min(log_break, log.size());
     const bool broken = end < log.size();
     log_break = std::string::npos;
-    response.set_data(log.substr(static_cast<size_t>(request->offset()),
-                                 end - static_cast<size_t>(request->offset())));
+    size_t begin = static_cast<size_t>(request->offset());
+    if (request->tail_lines() > 0) {
+      begin = log.size();
+      for (int64_t line = 0; line < request->tail_lines() && begin > 0; ++line) {
+        begin = begin < 2 ? 0 : log.rfind('\n', begin - 2) + 1;
+      }
+    }
+    response.set_offset(static_cast<int64_t>(begin));
+    response.set_data(log.substr(begin, end - begin));
     writer->Write(response);
     return broken ? grpc::Status(grpc::StatusCode::UNAVAILABLE, "cut") : grpc::Status::OK;
+  }
+
+ private:
+  static std::string Header(const grpc::ServerContext& context, const std::string& name) {
+    const auto found = context.client_metadata().find(name);
+    return found == context.client_metadata().end()
+               ? ""
+               : std::string(found->second.data(), found->second.size());
+  }
+
+  grpc::Status Verb(const std::string& verb, const v1::JobVerbRequest& request, v1::Job* out) {
+    verbs.push_back(verb + " " + request.name());
+    if (unavailable-- > 0) return {grpc::StatusCode::UNAVAILABLE, "later"};
+    if (out != nullptr) *out = job;
+    return grpc::Status::OK;
   }
 };
 
@@ -125,6 +198,7 @@ class FakeBlobs : public v1::BlobService::Service {
   std::vector<int64_t> write_offsets;  // first offset of each Write
   std::vector<int64_t> read_offsets;
   bool corrupt_reads = false;
+  std::vector<int> asked;  // digests of each FindMissingBlobs
 
   void Add(const std::string& bytes) { blobs[BlobName(RefOf(bytes))] = bytes; }
   static v1::BlobRef RefOf(const std::string& bytes) {
@@ -136,6 +210,10 @@ class FakeBlobs : public v1::BlobService::Service {
 
   grpc::Status FindMissingBlobs(grpc::ServerContext*, const v1::FindMissingBlobsRequest* request,
                                 v1::FindMissingBlobsResponse* out) override {
+    asked.push_back(request->blobs_size());
+    if (request->blobs_size() > 10000) {
+      return ErrorWith(grpc::INVALID_ARGUMENT, "more than 10000 blobs", "INVALID_SPEC");
+    }
     for (const v1::BlobRef& blob : request->blobs()) {
       if (!blobs.contains(BlobName(blob))) *out->add_missing() = blob;
     }
@@ -237,8 +315,31 @@ class FakeDatasets : public v1::DatasetService::Service {
 class FakeSystem : public v1::SystemService::Service {
  public:
   v1::Capabilities capabilities;
+  v1::ServerStatus status;
+  v1::DrainServerRequest drain;
+  int capability_calls = 0;
+
+  grpc::Status GetServerStatus(grpc::ServerContext*, const v1::GetServerStatusRequest*,
+                               v1::ServerStatus* out) override {
+    *out = status;
+    return grpc::Status::OK;
+  }
+  grpc::Status DrainServer(grpc::ServerContext*, const v1::DrainServerRequest* request,
+                           v1::ServerStatus* out) override {
+    drain = *request;
+    status.set_draining(true);
+    *out = status;
+    return grpc::Status::OK;
+  }
+  grpc::Status UndrainServer(grpc::ServerContext*, const v1::UndrainServerRequest*,
+                             v1::ServerStatus* out) override {
+    status.set_draining(false);
+    *out = status;
+    return grpc::Status::OK;
+  }
   grpc::Status GetCapabilities(grpc::ServerContext*, const v1::GetCapabilitiesRequest*,
                                v1::Capabilities* out) override {
+    ++capability_calls;
     *out = capabilities;
     return grpc::Status::OK;
   }
@@ -263,8 +364,7 @@ class FakeServer {
   ~FakeServer() { server_->Shutdown(std::chrono::system_clock::now()); }
 
   // A client that tries again quickly.
-  std::unique_ptr<Client> MakeClient() const {
-    ClientOptions options;
+  std::unique_ptr<Client> MakeClient(ClientOptions options = {}) const {
     options.first_backoff = absl::Milliseconds(1);
     return *Client::Create(address, options);
   }

@@ -103,6 +103,36 @@ TEST(RunTraining, AdversarialTrainingCountsTheRowsOfItsAttack) {
   EXPECT_EQ(context.MetricValues("robust_accuracy").size(), 1u);
 }
 
+TEST(RunTraining, AnAutomaticBatchInPartsGivesTheSameStep) {
+  for (const char* objective : {"standard", "pgd_at"}) {
+    v1::TrainSpec spec = SmallSpec(objective);
+    spec.clear_batch_size();
+    spec.set_steps(3);
+    MemoryRunContext whole = SmallContext();
+    MemoryRunContext parts = SmallContext();
+    parts.divisor = 4;
+    const v1::TrainReport expected = TrainOk(spec, whole);
+    const v1::TrainReport report = TrainOk(spec, parts);
+    EXPECT_FALSE(whole.Warned("MICRO_BATCHES"));
+    EXPECT_TRUE(parts.Warned("MICRO_BATCHES")) << objective;
+    EXPECT_FALSE(report.reproducible());
+    EXPECT_EQ(report.forwards(), expected.forwards());
+    // Sums of float32 gradients in another order.
+    ASSERT_EQ(whole.MetricValues("loss").size(), parts.MetricValues("loss").size());
+    for (size_t i = 0; i < whole.MetricValues("loss").size(); ++i)
+      EXPECT_NEAR(parts.MetricValues("loss")[i], whole.MetricValues("loss")[i], 1e-3) << objective;
+  }
+}
+
+TEST(RunTraining, ABatchOfTheUsersOwnIsNeverDivided) {
+  v1::TrainSpec spec = SmallSpec("standard");
+  spec.set_steps(2);
+  MemoryRunContext context = SmallContext();
+  context.divisor = 2;
+  TrainOk(spec, context);
+  EXPECT_FALSE(context.Warned("MICRO_BATCHES"));
+}
+
 TEST(RunTraining, SameSpecGivesSameWeightsAndCheckpointsChangeNothing) {
   MemoryRunContext first = SmallContext();
   MemoryRunContext second = SmallContext();

@@ -39,6 +39,7 @@ class MemoryRunContext : public RunContext {
   std::map<std::string, DataInput> inputs;  // by role: "train", "validation", "data"
   std::shared_ptr<const FileView> resume_file;
   std::string device_name = "cpu";
+  int divisor = 1;                // of batches that the engine chooses
   std::function<bool()> stop;     // asked by StopRequested; empty = never
   std::function<void()> on_tick;  // called by Tick
 
@@ -66,6 +67,7 @@ class MemoryRunContext : public RunContext {
   absl::StatusOr<DataInput> data(absl::string_view role) const override;
   std::shared_ptr<const FileView> resume() const override { return resume_file; }
   std::string device() const override { return device_name; }
+  int micro_batch_divisor() const override { return divisor; }
   void Progress(const v1::Progress& message) override { progress.push_back(message); }
   void Metrics(int64_t step, const std::vector<std::pair<std::string, double>>& values) override;
   void Warn(absl::string_view code, absl::string_view text) override;
