@@ -257,6 +257,7 @@ TEST_F(ApiStreamsTest, SendsBookmarksWithTheLastSeqWhileNothingHappens) {
 }
 
 TEST_F(ApiStreamsTest, ReplaysOldEventsFromTheStoreAndNewOnesWithoutAGap) {
+  rig_ = std::make_unique<ApiRig>();  // the second watch waits until the first is read
   const std::string name = StartWaiting();
   AddEvents(name, 700, 1000);  // more than the ring holds
   OpenWatch first(*rig_->robustness, Request(name, 1));

@@ -53,6 +53,16 @@ TEST(Launcher, SaysWhenTheWorkerCannotBeExecuted) {
   EXPECT_EQ(exit_code, kExitSandbox);
 }
 
+TEST(WorkerProcess, IsKilledWhenItHoldsMoreMemoryThanItsLimit) {
+  auto process = WorkerProcess::Spawn(FakeWorkerCommand());
+  ASSERT_TRUE(process.ok()) << process.status();
+  (*process)->LimitResident(1 << 16);
+  WorkerNews news;
+  while (news.kind != WorkerNews::kExited) news = (*process)->Next(absl::InfiniteFuture());
+  EXPECT_EQ(news.error.code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_THAT(std::string(news.error.message()), HasSubstr("its limit is 65536"));
+}
+
 TEST(WorkerPool, SaysWhyAWorkerDidNotGetReady) {
   WorkerPoolOptions options;
   options.command = FakeWorkerCommand();

@@ -107,9 +107,13 @@ TEST(RunTraining, AnAutomaticBatchInPartsGivesTheSameStep) {
   for (const char* objective : {"standard", "pgd_at"}) {
     v1::TrainSpec spec = SmallSpec(objective);
     spec.clear_batch_size();
-    spec.set_steps(3);
+    spec.set_steps(2);
+    spec.mutable_optimizer()->set_lr(1e-4);
     MemoryRunContext whole = SmallContext();
     MemoryRunContext parts = SmallContext();
+    // Without batch normalisation, which sees one part at a time.
+    for (MemoryRunContext* context : {&whole, &parts})
+      context->UseFreshModel(Plugin("lenet"), kShape);
     parts.divisor = 4;
     const v1::TrainReport expected = TrainOk(spec, whole);
     const v1::TrainReport report = TrainOk(spec, parts);
@@ -118,9 +122,10 @@ TEST(RunTraining, AnAutomaticBatchInPartsGivesTheSameStep) {
     EXPECT_FALSE(report.reproducible());
     EXPECT_EQ(report.forwards(), expected.forwards());
     // Sums of float32 gradients in another order.
-    ASSERT_EQ(whole.MetricValues("loss").size(), parts.MetricValues("loss").size());
-    for (size_t i = 0; i < whole.MetricValues("loss").size(); ++i)
-      EXPECT_NEAR(parts.MetricValues("loss")[i], whole.MetricValues("loss")[i], 1e-3) << objective;
+    const std::vector<double> losses = whole.MetricValues("loss");
+    ASSERT_EQ(parts.MetricValues("loss").size(), losses.size());
+    for (size_t i = 0; i < losses.size(); ++i)
+      EXPECT_NEAR(parts.MetricValues("loss")[i], losses[i], 1e-3 * losses[i]) << objective;
   }
 }
 
@@ -261,10 +266,8 @@ TEST(RunTraining, RefusesWhatDoesNotFitTogether) {
          entry.mutable_threat()->set_norm(v1::LINF);
          entry.mutable_threat()->set_epsilon(0.1);
        }},
-      {"28x28",
-       [](v1::TrainSpec&, MemoryRunContext& c) {
-         c.UseFreshModel(Plugin("mini_gap"), {3, 32, 32, 10});
-       }},
+      {"28x28", [](v1::TrainSpec&,
+                   MemoryRunContext& c) { c.UseFreshModel(Plugin("mini_gap"), {3, 32, 32, 10}); }},
   };
   for (const Case& one : cases) {
     MemoryRunContext context = SmallContext();
