@@ -162,7 +162,7 @@ absl::StatusOr<v1::Job> Client::Wait(const std::string& name, absl::Duration tim
     v1::Job job;
     const grpc::Status status = stubs_->jobs->WaitJob(&context, request, &job);
     if (status.ok()) {
-      if (IsTerminal(job.state())) return job;
+      if (HasEnded(job.state())) return job;
       reconnect.Progress();
       continue;
     }
@@ -227,7 +227,7 @@ absl::StatusOr<v1::ServerStatus> Client::UndrainServer() {
               v1::UndrainServerRequest(), options_.unary_deadline);
 }
 
-bool IsTerminal(v1::JobState state) {
+bool HasEnded(v1::JobState state) {
   return state == v1::SUCCEEDED || state == v1::FAILED || state == v1::CANCELLED;
 }
 

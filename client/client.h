@@ -133,7 +133,7 @@ class Client {
 };
 
 // SUCCEEDED, FAILED or CANCELLED.
-bool IsTerminal(v1::JobState state);
+bool HasEnded(v1::JobState state);
 
 // A random UUID (version 4), 36 characters.
 std::string NewUuid();

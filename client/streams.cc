@@ -113,7 +113,7 @@ absl::Status Client::ReadLog(v1::ReadLogRequest request, const LogSink& on_bytes
 
 absl::Status Client::CheckEnded(const std::string& job) {
   ASSIGN_OR_RETURN(const v1::Job now, GetJob(job));
-  if (IsTerminal(now.state())) return absl::OkStatus();
+  if (HasEnded(now.state())) return absl::OkStatus();
   return absl::DataLossError(
       absl::StrCat("the server ended the log of ", job, " before the job ended"));
 }

@@ -94,7 +94,7 @@ absl::StatusOr<v1::Job> WaitForEnd(Session& session, const std::string& job, OnI
 }
 
 int FinishWithJob(Session& session, const v1::Job& job, bool watched) {
-  const int code = IsTerminal(job.state()) ? ExitCodeOf(job) : kExitOk;
+  const int code = HasEnded(job.state()) ? ExitCodeOf(job) : kExitOk;
   if (watched && session.format() == OutputFormat::kJsonLines) return code;
   return session.Finish(job,
                         JobText(job, session.format() == OutputFormat::kWide, session.out_colour()),

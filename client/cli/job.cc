@@ -27,7 +27,7 @@ struct ListFlags {
 };
 
 std::string ProgressCell(const v1::Job& job) {
-  if (IsTerminal(job.state()) || job.state() == v1::QUEUED) return "-";
+  if (HasEnded(job.state()) || job.state() == v1::QUEUED) return "-";
   return absl::StrCat(static_cast<int>(100 * job.progress().fraction_ratio()), " %");
 }
 

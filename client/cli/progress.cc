@@ -141,7 +141,7 @@ void ProgressView::OnEvent(const v1::JobEvent& event) {
     default:
       return;
   }
-  if (!IsTerminal(state_)) Refresh();
+  if (!HasEnded(state_)) Refresh();
 }
 
 }  // namespace adamant

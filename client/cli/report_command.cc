@@ -87,7 +87,7 @@ absl::StatusOr<ReportJob> Fetch(Session& session, const std::string& text, bool 
   ASSIGN_OR_RETURN(const std::string name, ResolveJob(session, text));
   ASSIGN_OR_RETURN(Client * client, session.client());
   ASSIGN_OR_RETURN(entry.job, client->GetJob(name));
-  if (!IsTerminal(entry.job.state())) {
+  if (!HasEnded(entry.job.state())) {
     return RefusedError(absl::StrCat(name, " is ", v1::JobState_Name(entry.job.state()),
                                      "; a report needs a job that has ended (`adamant job wait ",
                                      absl::StripPrefix(name, "jobs/"), "`)"));

@@ -25,7 +25,7 @@ std::string ErrorText(const v1::Job& job) {
 }
 
 std::string ProgressText(const v1::Job& job) {
-  if (IsTerminal(job.state()) || job.progress().phase().empty()) return "";
+  if (HasEnded(job.state()) || job.progress().phase().empty()) return "";
   const v1::Progress& progress = job.progress();
   return absl::StrCat(progress.phase(), ", step ", progress.step(), " of ", progress.total_steps(),
                       " (", static_cast<int>(100 * progress.fraction_ratio()), " %)");

@@ -19,7 +19,7 @@ int Below(std::mt19937_64& random, int limit) {
   return static_cast<int>(random() % static_cast<uint64_t>(limit));
 }
 
-bool IsTerminal(const v1::Job& job) {
+bool HasEnded(const v1::Job& job) {
   return job.state() == v1::SUCCEEDED || job.state() == v1::FAILED || job.state() == v1::CANCELLED;
 }
 
@@ -126,7 +126,7 @@ void Load::Read(Random& random) {
   if (absl::IsNotFound(job.status())) Ended(name);  // deleted; the oracle asks itself
   if (!job.ok()) return;
   history_.Add(SeenEntry(*job));
-  if (IsTerminal(*job)) Ended(name);
+  if (HasEnded(*job)) Ended(name);
   const auto log = api_.ReadLog(name, 0);
   if (!log.ok() || log->empty()) return;
   history_.Add({.op = "log",

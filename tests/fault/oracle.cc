@@ -12,7 +12,7 @@ namespace {
 
 constexpr int kLostInARow = 3;
 
-bool IsTerminal(v1::JobState state) {
+bool HasEnded(v1::JobState state) {
   return state == v1::SUCCEEDED || state == v1::FAILED || state == v1::CANCELLED;
 }
 
@@ -99,10 +99,10 @@ class Oracle {
 
   void CheckTerminal(const Entry& entry, const JobTruth& truth) {
     const v1::JobState told = StateOf(entry.state);
-    if (IsTerminal(told) && told != truth.job.state())
+    if (HasEnded(told) && told != truth.job.state())
       Say("TERMINAL_CHANGED", entry.job, " was ", entry.state, " and is ",
           v1::JobState_Name(truth.job.state()));
-    if (entry.op == "seen" && IsTerminal(told) && entry.digest != ResultDigest(truth.job))
+    if (entry.op == "seen" && HasEnded(told) && entry.digest != ResultDigest(truth.job))
       Say("TERMINAL_CHANGED", entry.job, " has another result than a client saw");
     const auto& attempts = truth.job.attempts();
     const int64_t fence = attempts.empty() ? 0 : attempts.rbegin()->fence();
@@ -149,13 +149,13 @@ class Oracle {
       if (event.state().from() != state)
         Say("BROKEN_CHAIN", name, " event ", seq, " comes from ",
             v1::JobState_Name(event.state().from()), ", not ", v1::JobState_Name(state));
-      if (IsTerminal(state)) Say("TWO_ENDINGS", name, " goes on after its end");
+      if (HasEnded(state)) Say("TWO_ENDINGS", name, " goes on after its end");
       state = event.state().to();
     }
     if (seq != truth.job.last_event_seq())
       Say("SEQ_GAP", name, " ends at ", seq, " of ", truth.job.last_event_seq());
     if (state != truth.job.state()) Say("BROKEN_CHAIN", name, " ends in another state");
-    if (endings != (IsTerminal(truth.job.state()) ? 1 : 0))
+    if (endings != (HasEnded(truth.job.state()) ? 1 : 0))
       Say("TWO_ENDINGS", name, " has ", endings, " terminal events");
   }
 
@@ -184,7 +184,7 @@ class Oracle {
   }
 
   void CheckEnding(const std::string& name, const v1::Job& job) {
-    if (!IsTerminal(job.state())) {
+    if (!HasEnded(job.state())) {
       Say("NOT_AT_REST", name, " is ", v1::JobState_Name(job.state()), " without a worker");
     } else if (job.state() == v1::FAILED && !LostItsWorkers(job) && !LostItsOutput(job)) {
       Say("FAILED_BY_RESTART", name, ": ", v1::StateReason_Name(job.state_reason()), " ",
