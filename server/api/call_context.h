@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <grpcpp/generic/async_generic_service.h>
 #include <grpcpp/server_context.h>
 
 #include <cstdint>
@@ -44,11 +45,16 @@ inline CallContext& CallOf(grpc::CallbackServerContext* context) {
   return *static_cast<CallContext*>(context);
 }
 
-// Makes gRPC create a CallContext for each call of the callback API.
+// Makes gRPC create a CallContext for each call of the callback API, and plain contexts for calls
+// of methods that do not exist: gRPC gives these back through Release as well.
 class CallContexts : public grpc::ContextAllocator {
  public:
   grpc::CallbackServerContext* NewCallbackServerContext() override { return new CallContext; }
-  void Release(grpc::CallbackServerContext* context) override { delete &CallOf(context); }
+  grpc::GenericCallbackServerContext* NewGenericCallbackServerContext() override {
+    return new grpc::GenericCallbackServerContext;
+  }
+  void Release(grpc::CallbackServerContext* context) override { delete context; }
+  void Release(grpc::GenericCallbackServerContext* context) override { delete context; }
 };
 
 }  // namespace adamant
