@@ -116,7 +116,8 @@ class Upload : public grpc::ServerReadReactor<grpc::ByteBuffer>,
 
   void ReadNext() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     state_ = State::kReading;
-    waiting_since_ = parts_.uploads.now();
+    if (got_bytes_) waiting_since_ = parts_.uploads.now();
+    got_bytes_ = false;
     StartRead(&buffer_);
   }
 
@@ -240,6 +241,7 @@ class Upload : public grpc::ServerReadReactor<grpc::ByteBuffer>,
                         {{"committed_size", absl::StrCat(upload_->committed_size())}});
     }
     RETURN_IF_ERROR(upload_->Append(chunk.pieces));
+    got_bytes_ = chunk.data_bytes > 0;
     parts_.metrics.BlobBytes("upload", chunk.data_bytes);
     return absl::OkStatus();
   }
@@ -287,6 +289,7 @@ class Upload : public grpc::ServerReadReactor<grpc::ByteBuffer>,
   grpc::ByteBuffer* const response_;
   std::shared_ptr<Upload> self_;  // from Start to OnDone
   // Used by one chunk at a time.
+  bool got_bytes_ = true;  // messages without bytes do not keep an upload alive
   grpc::ByteBuffer buffer_;
   std::optional<UploadName> name_;
   std::string first_resource_name_;

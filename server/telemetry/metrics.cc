@@ -109,6 +109,9 @@ void Metrics::RpcSent(absl::string_view method) { impl_->rpcs.Sent(method); }
 
 void Metrics::RpcHandled(absl::string_view method, int grpc_code, double seconds) {
   impl_->rpcs.Handled(method, grpc_code, seconds);
+  if (grpc_code != 0) return;
+  if (method == "/adamant.v1.BlobService/Write") BlobTransferSeconds("upload", seconds);
+  if (method == "/adamant.v1.BlobService/Read") BlobTransferSeconds("download", seconds);
 }
 
 void Metrics::RpcFailed(absl::string_view method, absl::string_view reason) {

@@ -119,7 +119,7 @@ TEST(Catalog, IsAskedOnceAndThenReadFromTheCache) {
   const std::string cache = folder.path() + "/catalog";
   auto catalog = LoadCatalog(FakeWorkerCommand(), cache);
   ASSERT_TRUE(catalog.ok()) << catalog.status();
-  EXPECT_EQ(catalog->families(0).plugins(0).name(), "mini_gap");
+  EXPECT_EQ(catalog->families(0).plugins(0).name(), "shapes");
   WorkerCommand broken = FakeWorkerCommand();
   broken.launcher = {"/bin/false"};
   EXPECT_TRUE(LoadCatalog(broken, cache).ok());
