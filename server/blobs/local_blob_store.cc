@@ -173,7 +173,7 @@ absl::Status LocalBlobStore::CleanStaging(absl::Time now) {
 absl::StatusOr<std::unique_ptr<LocalBlobStore::Upload>> LocalBlobStore::Stage(
     const std::string& name, const v1::BlobRef& expected) {
   RETURN_IF_ERROR(CheckUsable());
-  OpenUpload open{std::make_shared<std::atomic<int64_t>>(0), expected.size_bytes()};
+  OpenUpload open{std::make_shared<std::atomic<int64_t>>(-1), expected.size_bytes()};
   {
     absl::MutexLock lock(&mutex_);
     if (!open_uploads_.emplace(name, open).second) {
@@ -265,8 +265,9 @@ absl::StatusOr<int64_t> LocalBlobStore::StagedSize(const UploadKey& key) {
   {
     absl::MutexLock lock(&mutex_);
     const auto open = open_uploads_.find(name);
-    if (open != open_uploads_.end() && !open->second.abandoned)
-      return open->second.committed->load();
+    const bool counts = open != open_uploads_.end() && !open->second.abandoned;
+    // While the prefix of an earlier call is hashed, the file itself says how much there is.
+    if (counts && *open->second.committed >= 0) return open->second.committed->load();
   }
   const Descriptor file = OpenBeneath(staging_, name, O_RDWR);
   if (!file.valid()) {

@@ -43,7 +43,9 @@ absl::Status StagedFile::Resume() {
   ASSIGN_OR_RETURN(size_, HashFile(file_.get(), declared_, hash_, nullptr));
   if (ftruncate(file_.get(), size_) != 0) return DiskStatus(errno, "cannot resume an upload");
   writeback_ = size_;
-  return size_ == 0 ? absl::OkStatus() : Sync();
+  if (size_ > 0) return Sync();
+  *committed_ = 0;
+  return absl::OkStatus();
 }
 
 absl::Status StagedFile::Allocate(DiskReservation reservation) {
@@ -120,7 +122,7 @@ absl::Status StagedFile::Sync() {
 
 absl::Status StagedFile::Fail(absl::Status status) {
   failed_ = status;
-  size_ = committed();
+  size_ = std::max<int64_t>(committed(), 0);
   if (ftruncate(file_.get(), size_) != 0) lost_ = true;
   return status;
 }

@@ -35,7 +35,7 @@ inline constexpr WriteSteps kOutputSteps{"output.open",  "output.fallocate", "ou
 // thread-safe.
 class StagedFile {
  public:
-  // `committed` is told of durable bytes; another thread may read it.
+  // `committed` is told of durable bytes, -1 until Resume knows them; another thread may read it.
   StagedFile(Descriptor file, int64_t declared, const WriteSteps& steps,
              std::shared_ptr<std::atomic<int64_t>> committed);
   ~StagedFile();

@@ -101,7 +101,7 @@ TEST_F(DamagedBlob, OfACheckpointIsNeverResumedFrom) {
   const std::string id = NewUuid();
   rig.history().Add({.op = "asked", .request_id = id});
   const auto job = rig.api().Submit(
-      {.request_id = id, .seed = 99, .steps = 40, .step_milliseconds = 50, .every_steps = 5});
+      {.request_id = id, .seed = 1099, .steps = 40, .step_milliseconds = 50, .every_steps = 5});
   ASSERT_TRUE(job.ok()) << job.status();
   rig.history().Add({.op = "submit", .request_id = id, .job = job->name()});
   v1::BlobRef last;

@@ -18,7 +18,7 @@ TEST(Stop, AStoppedWorkerIsLostAndItsJobGoesOn) {
   const std::string id = NewUuid();
   rig.history().Add({.op = "asked", .request_id = id});
   const auto job = rig.api().Submit(
-      {.request_id = id, .seed = 77, .steps = 30, .step_milliseconds = 50, .every_steps = 5});
+      {.request_id = id, .seed = 1077, .steps = 30, .step_milliseconds = 50, .every_steps = 5});
   ASSERT_TRUE(job.ok()) << job.status();
   rig.history().Add({.op = "submit", .request_id = id, .job = job->name()});
   pid_t stopped = 0;
