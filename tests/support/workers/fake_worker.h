@@ -21,8 +21,9 @@ enum FakeTask {
   kNonFinite = 11,        // a NaN metric, then succeeds
   kGarbage = 12,          // bytes that are no frame
   kWrongReport = 13,      // a report of another kind of job
-  kStamp = 20,            // kStampCount times a progress and a metric that say when they were sent
   kFlood = 14,            // 1500 log frames, waits for an acknowledgement, then succeeds
+  kDeviceFaultOnce = 15,  // exit code 72 in attempt 1, then succeeds
+  kStamp = 20,            // kStampCount times a progress and a metric that say when they were sent
 };
 
 inline constexpr int kStampCount = 200;

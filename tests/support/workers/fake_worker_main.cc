@@ -258,6 +258,8 @@ class FakeWorker {
         return Fail(v1::ATTEMPT_USER_ERROR, "no such layer");
       case kOutOfMemory:
         return 71;
+      case kDeviceFaultOnce:
+        return start_.attempt() > 1 ? Finish() : 72;
       case kUnpublishedBlob:
         return Succeed(RefOf("never published"));
       case kNonFinite:
