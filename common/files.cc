@@ -46,7 +46,7 @@ absl::Status ErrnoStatus(int error, absl::string_view what) {
 }
 
 absl::StatusOr<std::shared_ptr<const FileView>> FileView::Map(int fd) {
-  struct stat info {};
+  struct stat info{};
   if (fstat(fd, &info) != 0) return ErrnoStatus(errno, "cannot read the size of an input");
   std::shared_ptr<FileView> view(new FileView());
   if (info.st_size == 0) return view;

@@ -26,7 +26,7 @@ constexpr int64_t kCifsMagic = 0xFF534D42;
 constexpr int64_t kSmb2Magic = 0xFE534D42;
 
 absl::Status RefuseNetworkFileSystem(const std::string& path) {
-  struct statfs info {};
+  struct statfs info{};
   if (statfs(path.c_str(), &info) != 0) return ErrnoStatus(errno, "cannot inspect the data folder");
   const auto type = static_cast<int64_t>(info.f_type) & 0xFFFFFFFF;
   if (type != NFS_SUPER_MAGIC && type != kCifsMagic && type != kSmb2Magic) return absl::OkStatus();

@@ -55,15 +55,12 @@ void DrainSignals::Loop() {
 
 void DrainSignals::WaitForFirst() {
   absl::MutexLock lock(&mutex_);
-  mutex_.Await(absl::Condition(
-      +[](int* count) { return *count >= 1; }, &count_));
+  mutex_.Await(absl::Condition(+[](int* count) { return *count >= 1; }, &count_));
 }
 
 void DrainSignals::WaitForSecond(absl::Duration limit) {
   absl::MutexLock lock(&mutex_);
-  mutex_.AwaitWithTimeout(absl::Condition(
-                              +[](int* count) { return *count >= 2; }, &count_),
-                          limit);
+  mutex_.AwaitWithTimeout(absl::Condition(+[](int* count) { return *count >= 2; }, &count_), limit);
 }
 
 }  // namespace adamant

@@ -92,8 +92,7 @@ at::Tensor TensorOver(absl::string_view bytes, const std::vector<int64_t>& shape
     std::memcpy(copy.mutable_data_ptr(), bytes.data(), bytes.size());
     return copy;
   }
-  return torch::from_blob(
-      const_cast<char*>(bytes.data()), shape, [file](void*) {}, type);
+  return torch::from_blob(const_cast<char*>(bytes.data()), shape, [file](void*) {}, type);
 }
 
 absl::StatusOr<absl::string_view> HeaderOf(absl::string_view bytes) {

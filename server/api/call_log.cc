@@ -61,7 +61,8 @@ class CallLog : public grpc::experimental::Interceptor {
       : info_(info),
         metrics_(metrics),
         gate_(gate),
-        call_(IsOurs(info->method()) ? dynamic_cast<CallContext*>(info->server_context()) : nullptr),
+        call_(IsOurs(info->method()) ? dynamic_cast<CallContext*>(info->server_context())
+                                     : nullptr),
         started_(absl::Now()),
         peer_(info->server_context()->peer()) {
     metrics_.RpcStarted(info_->method());

@@ -64,9 +64,7 @@ class SimStore : public JobStore {
   void ListJobs(JobListQuery, Reply<JobPage> reply) override { reply(Unused()); }
   void CountJobs(Reply<int64_t> reply) override { reply(Unused()); }
   void ReadEvents(EventQuery, Reply<EventPage> reply) override { reply(Unused()); }
-  void FindRequest(std::string, std::string, Reply<std::string> reply) override {
-    reply(Unused());
-  }
+  void FindRequest(std::string, std::string, Reply<std::string> reply) override { reply(Unused()); }
   void FindResult(std::string, std::string, Reply<v1::Job> reply) override { reply(Unused()); }
   void DeleteJob(std::string, std::string, std::string, absl::Time, Reply<Done> reply) override {
     reply(Unused());
