@@ -299,7 +299,13 @@ SchedulerCore::Snapshot::Rank SchedulerCore::RankOf(const std::string& uid) {
 v1::QueueInfo SchedulerCore::Describe(const std::string& uid) {
   v1::QueueInfo info;
   const LiveJob* job = queue_.Find(uid);
-  if (job == nullptr || job->state != v1::QUEUED) return info;
+  if (job == nullptr || job->state != v1::QUEUED) {  // its commit was seen before we were told
+    info.set_position(queue_.queued() + 1);
+    info.set_jobs_ahead(queue_.queued());
+    info.set_blocking_reason(open_ ? v1::BEHIND_OTHERS : v1::DRAINING);
+    info.set_blocking_message("queued just now");
+    return info;
+  }
   const Snapshot::Rank rank = RankOf(uid);
   const int ahead = rank.position - 1;
   info.set_position(rank.position);

@@ -92,6 +92,16 @@ class SchedulerCoreTest : public ::testing::Test {
   std::unique_ptr<SchedulerCore> core_;
 };
 
+// A reader may see that a job is queued before the scheduler is told.
+TEST_F(SchedulerCoreTest, TellsPositionAndReasonOfAJobThatItDoesNotKnowYet) {
+  Make({"cpu"});
+  for (const char* uid : {"a", "b"}) Queue(uid);
+  const v1::QueueInfo info = core_->Describe("c");
+  EXPECT_EQ(info.position(), 3);
+  EXPECT_EQ(info.jobs_ahead(), 2);
+  EXPECT_EQ(info.blocking_reason(), v1::BEHIND_OTHERS);
+}
+
 TEST_F(SchedulerCoreTest, GivesEachFreeSlotToTheNextJob) {
   Make({"cpu", "cpu"});
   for (const char* uid : {"a", "b", "c"}) Queue(uid);
