@@ -107,10 +107,10 @@ TEST_F(ExplainSessionTest, StopsBetweenChunksAndAnswersAgain) {
 }
 
 TEST_F(ExplainSessionTest, RefusesAnAnswerAboveThreeMebibytes) {
-  for (int i = 0; i < 64; ++i) AddImage(0.01 * i);
+  for (int i = 0; i < 10; ++i) AddImage(1);
   spec_.add_outputs(v1::OVERLAY_PNG);
   spec_.add_outputs(v1::HEATMAP_PNG);
-  spec_.mutable_display()->set_scale(12);
+  spec_.mutable_display()->set_scale(64);
   const absl::Status status = Ask();
   EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
   EXPECT_THAT(std::string(status.message()), HasSubstr("display.scale"));
