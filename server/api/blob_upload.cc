@@ -215,13 +215,11 @@ class Upload : public grpc::ServerReadReactor<grpc::ByteBuffer>,
 
   absl::Status CheckTenantBytes(const UploadKey& key) {
     if (!parts_.uploads.admit_tenant) return absl::OkStatus();
-    absl::StatusOr<int64_t> owned = Await<int64_t>([this, &key](Reply<int64_t> reply) {
-      parts_.store.CountBlobBytes(key.tenant, std::move(reply));
-    });
-    if (absl::IsUnimplemented(owned.status())) owned = 0;
-    RETURN_IF_ERROR(owned.status());
+    ASSIGN_OR_RETURN(const int64_t owned, Await<int64_t>([this, &key](Reply<int64_t> reply) {
+                       parts_.store.CountBlobBytes(key.tenant, std::move(reply));
+                     }));
     ASSIGN_OR_RETURN(const int64_t staged, parts_.blobs.StagedBytes(key.tenant));
-    return parts_.uploads.admit_tenant(*owned + staged + key.blob.size_bytes());
+    return parts_.uploads.admit_tenant(owned + staged + key.blob.size_bytes());
   }
 
   absl::Status Append(const BlobChunk& chunk) {

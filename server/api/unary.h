@@ -64,10 +64,6 @@ grpc::ServerUnaryReactor* ReplyOn(TaskPool& pool, grpc::CallbackServerContext* c
   return reactor;
 }
 
-inline grpc::ServerUnaryReactor* NotServed(grpc::CallbackServerContext* context) {
-  return Answer(context, absl::UnimplementedError("this call is not served by this release"));
-}
-
 // A stream that ends at once with an error.
 template <typename Message>
 class FailedWriteStream : public grpc::ServerWriteReactor<Message> {

@@ -34,7 +34,7 @@ constexpr char kBackupSuffix[] = ".db";
 constexpr char kBackupTime[] = "%E4Y%m%dT%H%M%SZ";
 
 void LogFailure(absl::string_view what, const absl::Status& status) {
-  if (status.ok() || absl::IsUnimplemented(status) || absl::IsCancelled(status)) return;
+  if (status.ok() || absl::IsCancelled(status)) return;
   Log(LogLevel::kWarning, "housekeeping", absl::StrCat(what, " failed: ", status.message()));
 }
 
@@ -153,7 +153,6 @@ int64_t Collector::BytesAboveHighWater() const {
 absl::StatusOr<int64_t> Collector::CollectSome(const GarbageQuery& query) {
   absl::StatusOr<std::vector<v1::BlobRef>> found = Await<std::vector<v1::BlobRef>>(
       [&](Reply<std::vector<v1::BlobRef>> reply) { store_.FindGarbage(query, std::move(reply)); });
-  if (absl::IsUnimplemented(found.status())) return 0;
   RETURN_IF_ERROR(found.status());
   if (found->empty()) return 0;
   blobs_.Condemn(*found);
