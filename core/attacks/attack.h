@@ -54,6 +54,8 @@ struct AttackSettings {
   // Evaluation: samples whose claim the judge accepts leave the running batch. Null: craft mode, a
   // fixed number of steps without early stop, the last iterate is returned.
   Judge* judge = nullptr;
+  // Minimum-norm attacks go on after a claim was accepted, to their own end.
+  bool nearest = false;
   // Multiplies an explicit step size (epsilon warm-up in training). Step rules follow
   // threat.epsilon by themselves.
   double step_scale = 1;
@@ -70,6 +72,7 @@ struct SampleCounts {
   at::Tensor zero_grads;
   at::Tensor nonfinite_grads;
   at::Tensor nonfinite_logits;
+  at::Tensor extra_forwards = {};  // fab; undefined: none
 };
 
 struct AttackResult {
@@ -77,6 +80,9 @@ struct AttackResult {
   // Evaluation: the accepted image, else the iterate of highest loss.
   at::Tensor images;
   SampleCounts counts;
+  // Minimum-norm attacks: double [N], the distance of `images`, +inf where nothing was found (the
+  // image is then the clean one). Undefined: not a minimum-norm attack.
+  at::Tensor min_norm = {};
 };
 
 // Created per job, immutable, single-threaded use. A factory throws std::invalid_argument when

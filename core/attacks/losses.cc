@@ -39,46 +39,81 @@ at::Tensor ReferenceCrossEntropy(const at::Tensor& logits, const at::Tensor& lab
 
 at::Tensor CarliniWagner(const at::Tensor& lead) { return -at::relu(kCarliniConfidence - lead); }
 
-at::Tensor Dlr(const at::Tensor& logits, const at::Tensor& labels) {
-  if (logits.size(1) < 3) return Lead(logits, labels);
-  const at::Tensor sorted = logits.gather(1, RankedClasses(logits.detach()));
-  return Lead(logits, labels) / (sorted.select(1, 0) - sorted.select(1, 2) + kTiny);
+at::Tensor Sorted(const at::Tensor& logits) {
+  return logits.gather(1, RankedClasses(logits.detach()));
 }
 
-LossFunction Signed(double sign, at::Tensor (*loss)(const at::Tensor&, const at::Tensor&)) {
-  return [sign, loss](const at::Tensor& logits, const at::Tensor& labels) {
-    return sign * loss(logits, labels);
-  };
+at::Tensor Dlr(const at::Tensor& logits, const Aims& aims) {
+  if (logits.size(1) < 3) return Lead(logits, aims.labels);
+  const at::Tensor sorted = Sorted(logits);
+  return Lead(logits, aims.labels) / (sorted.select(1, 0) - sorted.select(1, 2) + kTiny);
+}
+
+at::Tensor Difference(const at::Tensor& logits, const Aims& aims) {
+  return At(logits, aims.targets) - At(logits, aims.labels);
+}
+
+at::Tensor DlrTargeted(const at::Tensor& logits, const Aims& aims) {
+  const int64_t num_classes = logits.size(1);
+  if (num_classes < 3) return -Lead(logits, aims.targets);
+  const at::Tensor sorted = Sorted(logits);
+  const at::Tensor third =
+      num_classes < 4 ? sorted.select(1, 2) : (sorted.select(1, 2) + sorted.select(1, 3)) / 2;
+  return Difference(logits, aims) / (sorted.select(1, 0) - third + kTiny);
+}
+
+using ClassLoss = at::Tensor (*)(const at::Tensor& logits, const at::Tensor& classes);
+
+// A loss about one class: larger when leaving the label, or when reaching the target.
+LossFunction About(bool targeted, ClassLoss loss) {
+  if (targeted) {
+    return
+        [loss](const at::Tensor& logits, const Aims& aims) { return -loss(logits, aims.targets); };
+  }
+  return [loss](const at::Tensor& logits, const Aims& aims) { return loss(logits, aims.labels); };
+}
+
+at::Tensor ProbabilityLead(const at::Tensor& logits, const at::Tensor& classes) {
+  return Lead(at::softmax(logits, 1), classes);
 }
 
 }  // namespace
 
-std::vector<std::string> LossNames() { return {"ce", "margin", "cw50", "dlr", "prob_margin"}; }
+std::vector<std::string> LossNames() {
+  return {"ce", "margin", "cw50", "dlr", "dlr_targeted", "logit_diff", "prob_margin"};
+}
 
 LossFunction MakeLoss(const std::string& name, bool targeted, Numerics numerics) {
-  const double sign = targeted ? -1 : 1;
   if (name == "ce") {
-    return Signed(sign, numerics == Numerics::kStrong ? LogOdds : ReferenceCrossEntropy);
+    return About(targeted, numerics == Numerics::kStrong ? LogOdds : ReferenceCrossEntropy);
   }
-  if (name == "margin") return Signed(sign, Lead);
+  if (name == "margin" || (name == "logit_diff" && !targeted)) return About(targeted, Lead);
+  if (name == "logit_diff") return Difference;
   if (name == "cw50") {
-    return [sign](const at::Tensor& logits, const at::Tensor& labels) {
-      return CarliniWagner(sign * Lead(logits, labels));
+    return [margin = About(targeted, Lead)](const at::Tensor& logits, const Aims& aims) {
+      return CarliniWagner(margin(logits, aims));
     };
   }
-  if (name == "prob_margin") {
-    return [sign](const at::Tensor& logits, const at::Tensor& labels) {
-      return sign * Lead(at::softmax(logits, 1), labels);
-    };
-  }
+  if (name == "prob_margin") return About(targeted, ProbabilityLead);
   if (name == "dlr" && !targeted) return Dlr;
-  throw std::invalid_argument(absl::StrCat(
-      "loss ", name, " has no targeted form; use ce, margin or cw50, or target = none"));
+  if (name == "dlr_targeted" && targeted) return DlrTargeted;
+  if (name == "dlr_targeted") {
+    throw std::invalid_argument("loss dlr_targeted needs a target, e.g. target = rank:1");
+  }
+  throw std::invalid_argument(
+      absl::StrCat("loss ", name,
+                   " has no targeted form; use ce, margin, logit_diff or dlr_targeted, or target = "
+                   "none"));
 }
 
 std::string LossNote(const std::string& name, int64_t num_classes) {
-  if (name != "dlr" || num_classes >= 3) return "";
-  return absl::StrCat("loss dlr needs 3 classes; margin was used for ", num_classes);
+  if ((name == "dlr" || name == "dlr_targeted") && num_classes < 3) {
+    return absl::StrCat("loss ", name, " needs 3 classes; margin was used for ", num_classes);
+  }
+  if (name == "dlr_targeted" && num_classes < 4) {
+    return "loss dlr_targeted needs 4 classes; its denominator was z_(1) - z_(3) for 3";
+  }
+  return "";
 }
 
 at::Tensor Predictions(const at::Tensor& logits) { return logits.argmax(1); }

@@ -17,12 +17,12 @@ namespace adamant {
 // reference: float32 log-softmax cross-entropy, as published code computes it.
 enum class Numerics { kStrong, kReference };
 
-// The names MakeLoss knows: ce, margin, cw50, dlr, prob_margin.
+// The names MakeLoss knows: ce, margin, cw50, dlr, dlr_targeted, logit_diff, prob_margin.
 std::vector<std::string> LossNames();
 
-// Per-sample loss, larger is better for the attacker. Untargeted: labels are those to leave;
-// targeted: those to reach. Losses that need more classes than the model has become `margin` (see
-// LossNote). Throws std::invalid_argument for a loss without a targeted form.
+// Per-sample loss of attacks.md 1.4, larger is better for the attacker. Losses that need more
+// classes than the model has are replaced as LossNote says. Throws std::invalid_argument for a loss
+// without a targeted, or without an untargeted, form.
 LossFunction MakeLoss(const std::string& name, bool targeted, Numerics numerics);
 
 // What MakeLoss substitutes for this number of classes; "" when nothing.

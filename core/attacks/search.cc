@@ -139,22 +139,34 @@ Search::Search(Victim& victim, const Batch& batch, const ThreatModel& threat,
       set_(full_set_) {
   victim_.set_before_call([this] { control_.Check(); });
   SetRows(at::arange(batch.size(), labels_.options().dtype(at::kLong)));
-  SetLabels();
+  SetAims();
 }
 
 Search::~Search() { victim_.set_before_call({}); }
 
-void Search::SetLabels() {
-  const bool targeted = options_.target != "none";
-  at::Tensor logits = settings_.clean_logits;
-  const bool ranked = options_.target == "least_likely" || Rank(options_.target) > 0;
-  if ((options_.predicted_label || ranked) && !logits.defined()) {
-    logits = victim_.Logits(images_);
-    Count(result_.counts.forwards, at::ones_like(rows_));
+at::Tensor Search::AllCleanLogits() {
+  if (!clean_logits_.defined()) {
+    clean_logits_ = settings_.clean_logits;
+    if (!clean_logits_.defined()) {
+      clean_logits_ = victim_.Logits(images_);
+      result_.counts.forwards.add_(1);
+    }
   }
-  loss_labels_ = targeted                   ? Targets(logits)
-                 : options_.predicted_label ? Predictions(logits)
-                                            : labels_;
+  return clean_logits_;
+}
+
+void Search::SetAims() {
+  at::Tensor logits;
+  const bool ranked = options_.target == "least_likely" || Rank(options_.target) > 0;
+  if (options_.predicted_label || ranked) logits = AllCleanLogits();
+  all_aims_.labels = options_.predicted_label ? Predictions(logits) : labels_;
+  if (options_.target != "none") all_aims_.targets = Targets(logits);
+  aims_ = all_aims_.Select(rows_);
+}
+
+void Search::AimAt(int64_t rank) {
+  all_aims_.targets = RankTarget(AllCleanLogits(), labels_, rank);
+  aims_ = all_aims_.Select(rows_);
 }
 
 at::Tensor Search::Targets(const at::Tensor& logits) const {
@@ -181,11 +193,12 @@ void Search::SetRows(const at::Tensor& rows) {
   rows_ = rows;
   set_ = full_set_.Select(rows);
   row_labels_ = labels_.index_select(0, rows);
-  if (loss_labels_.defined()) row_loss_labels_ = loss_labels_.index_select(0, rows);
+  if (all_aims_.labels.defined()) aims_ = all_aims_.Select(rows);
 }
 
-bool Search::BeginRestart(int64_t restart) {
+bool Search::BeginRestart(int64_t restart, int64_t slot) {
   restart_ = restart;
+  slot_ = slot;
   SetRows(Positions(accepted_.logical_not()));
   return !empty();
 }
@@ -195,37 +208,57 @@ at::Tensor Search::Start(bool random) const {
     return set_.Project(settings_.start.index_select(0, rows_));
   }
   if (!random) return set_.origin();
-  return RandomStart(set_, ids_.index_select(0, rows_.to(ids_.device())), settings_.seed,
-                     settings_.stream, restart_);
+  return RandomStart(set_, ids(), settings_.seed, settings_.stream, Draw(Purpose::kStart, 0));
 }
 
 at::Tensor Search::SurfaceStart() const {
   if (settings_.start.defined()) return Start(false);
-  return adamant::SurfaceStart(set_, ids_.index_select(0, rows_.to(ids_.device())), settings_.seed,
-                               settings_.stream, restart_);
+  return adamant::SurfaceStart(set_, ids(), settings_.seed, settings_.stream,
+                               Draw(Purpose::kStart, 0));
 }
 
 void Search::Count(const at::Tensor& counter, const at::Tensor& amount) const {
   at::Tensor(counter).index_add_(0, rows_, amount.to(at::kLong));
 }
 
-LossGradient Search::Gradient(const at::Tensor& images) {
-  LossGradient seen = victim_.Gradient(images, row_loss_labels_, loss_);
-  const at::Tensor ones = at::ones_like(rows_);
-  Count(result_.counts.forwards, ones);
-  Count(result_.counts.backwards, ones);
-  Count(result_.counts.nonfinite_grads, seen.nonfinite);
-  const at::Tensor zero = seen.gradient.flatten(1).any(1).logical_not();
-  Count(result_.counts.zero_grads, zero.logical_and(seen.nonfinite.logical_not()));
+LossGradient Search::Gradient(const at::Tensor& images) { return Gradient(images, loss_); }
+
+LossGradient Search::Gradient(const at::Tensor& images, const LossFunction& loss) {
+  LossGradient seen = victim_.Gradient(images, aims_, loss);
+  Count(result_.counts.forwards, at::ones_like(rows_));
+  CountGradient(seen, at::ones_like(rows_, at::kBool));
   return seen;
+}
+
+RecordedPass Search::Record(const at::Tensor& images) {
+  Count(result_.counts.forwards, at::ones_like(rows_));
+  return victim_.Record(images);
+}
+
+LossGradient Search::Gradient(RecordedPass& pass, const LossFunction& loss, bool last,
+                              const at::Tensor& wanted) {
+  LossGradient seen = pass.Gradient(loss, aims_, last, wanted);
+  CountGradient(seen, wanted.defined() ? wanted : at::ones_like(rows_, at::kBool));
+  return seen;
+}
+
+void Search::CountGradient(const LossGradient& seen, const at::Tensor& wanted) {
+  Count(result_.counts.backwards, wanted);
+  Count(result_.counts.nonfinite_grads, seen.nonfinite.logical_and(wanted));
+  const at::Tensor zero = seen.gradient.flatten(1).any(1).logical_or(seen.nonfinite).logical_not();
+  Count(result_.counts.zero_grads, zero.logical_and(wanted));
+}
+
+at::Tensor Search::Logits(const at::Tensor& images) {
+  Count(result_.counts.forwards, at::ones_like(rows_));
+  return victim_.Logits(images);
 }
 
 LossGradient Search::Loss(const at::Tensor& images) {
   LossGradient seen;
-  seen.logits = victim_.Logits(images);
+  seen.logits = Logits(images);
   const at::Tensor bad = at::isfinite(seen.logits).all(1).logical_not();
-  seen.loss = loss_(seen.logits, row_loss_labels_).to(at::kDouble).masked_fill(bad, -kInfinity);
-  Count(result_.counts.forwards, at::ones_like(rows_));
+  seen.loss = loss_(seen.logits, aims_).to(at::kDouble).masked_fill(bad, -kInfinity);
   return seen;
 }
 
@@ -244,26 +277,81 @@ void Search::Observe(at::Tensor& images, LossGradient& seen, int64_t step,
   if (!wrong.any().item<bool>()) return;
   if (!judged) return TakeFirst(images, wrong);
   const at::Tensor chosen = Positions(wrong);
-  const at::Tensor gone = chosen.masked_select(Submit(chosen, images, step));
-  if (!options_.early_stop || gone.size(0) == 0) return;
-  const at::Tensor keep = Positions(at::ones_like(wrong).index_fill_(0, gone, at::Scalar(false)));
-  rows_ = rows_.index_select(0, keep);
-  set_ = set_.Select(keep);
-  row_labels_ = row_labels_.index_select(0, keep);
-  row_loss_labels_ = row_loss_labels_.index_select(0, keep);
-  images = images.index_select(0, keep);
+  const at::Tensor keep = Remaining(chosen, Submit(chosen, images, step));
+  if (!options_.early_stop || !keep.defined()) return;
+  KeepRows(keep, images, state);
   for (at::Tensor* part : {&seen.gradient, &seen.loss, &seen.logits, &seen.nonfinite}) {
     *part = Rows(*part, keep);
   }
+}
+
+void Search::ObserveNearest(at::Tensor& images, const at::Tensor& success, int64_t step,
+                            std::initializer_list<at::Tensor*> state) {
+  if (step > 0) Count(result_.counts.steps, at::ones_like(rows_));
+  const at::Tensor distance = RowNorm(set_.threat().norm, images - set_.origin());
+  if (!result_.min_norm.defined()) {
+    result_.min_norm = at::full({images_.size(0)}, kInfinity, images_.options().dtype(at::kDouble));
+  }
+  const at::Tensor before = nearest();
+  const at::Tensor nearer = success.logical_and(distance < before);
+  if (!nearer.any().item<bool>()) return;
+  PutRows(result_.min_norm, rows_, at::where(nearer, distance, before));
+  PutRows(result_.images, rows_,
+          at::where(PerRow(nearer), images, result_.images.index_select(0, rows_)));
+  if (settings_.judge == nullptr) return;
+  const at::Tensor claimed = nearer.logical_and(distance <= ClaimDistance(set_.threat()))
+                                 .logical_and(accepted_.index_select(0, rows_).logical_not());
+  if (!claimed.any().item<bool>()) return;
+  const at::Tensor chosen = Positions(claimed);
+  const at::Tensor keep = Remaining(chosen, Submit(chosen, images, step));
+  if (options_.early_stop && !settings_.nearest && keep.defined()) KeepRows(keep, images, state);
+}
+
+at::Tensor Search::Remaining(const at::Tensor& chosen, const at::Tensor& accepted) const {
+  const at::Tensor gone = chosen.masked_select(accepted);
+  if (gone.size(0) == 0) return {};
+  return Positions(at::ones_like(rows_, at::kBool).index_fill_(0, gone, at::Scalar(false)));
+}
+
+void Search::KeepRows(const at::Tensor& keep, at::Tensor& images,
+                      std::initializer_list<at::Tensor*> state) {
+  rows_ = rows_.index_select(0, keep);
+  set_ = set_.Select(keep);
+  row_labels_ = row_labels_.index_select(0, keep);
+  aims_ = aims_.Select(keep);
+  images = images.index_select(0, keep);
   for (at::Tensor* part : state) *part = Rows(*part, keep);
 }
+
+at::Tensor Search::ids() const { return ids_.index_select(0, rows_.to(ids_.device())); }
+
+at::Tensor Search::clean_logits() { return AllCleanLogits().index_select(0, rows_); }
+
+at::Tensor Search::best_images() const { return result_.images.index_select(0, rows_); }
+
+at::Tensor Search::nearest() const {
+  if (!result_.min_norm.defined()) {
+    return at::full({rows_.size(0)}, kInfinity, images_.options().dtype(at::kDouble));
+  }
+  return result_.min_norm.index_select(0, rows_);
+}
+
+DrawAt Search::Draw(Purpose purpose, int64_t step, int64_t draw) const {
+  return {.step = static_cast<uint32_t>(step),
+          .restart = static_cast<uint16_t>(restart_),
+          .target_slot = static_cast<uint16_t>(slot_),
+          .purpose = purpose,
+          .draw = static_cast<uint16_t>(draw)};
+}
+
+Rng Search::RngOf(int64_t id) const { return Rng(settings_.seed, settings_.stream, id); }
 
 at::Tensor Search::Submit(const at::Tensor& chosen, const at::Tensor& images, int64_t step) {
   Claims claims{.rows = rows_.index_select(0, chosen),
                 .images = images.index_select(0, chosen),
                 .step = step,
                 .restart = restart_};
-  if (options_.target != "none") claims.targets = row_loss_labels_.index_select(0, chosen);
+  if (aims_.targets.defined()) claims.targets = aims_.targets.index_select(0, chosen);
   const at::Tensor accepted = settings_.judge->Submit(claims).to(chosen.device());
   const at::Tensor which = Positions(accepted);
   const at::Tensor rows = claims.rows.index_select(0, which);

@@ -13,6 +13,7 @@
 #include "core/attacks/attack.h"
 #include "core/attacks/losses.h"
 #include "core/attacks/steps.h"
+#include "core/base/rng.h"
 
 namespace adamant {
 
@@ -47,19 +48,36 @@ class Search {
   Search(const Search&) = delete;
   Search& operator=(const Search&) = delete;
 
-  // All rows that no accepted claim has taken, from the start; false when there is none.
-  bool BeginRestart(int64_t restart);
+  // All rows that no accepted claim has taken, from the start; false when there is none. The draws
+  // of a restart differ by `slot`, for attacks that try several targets.
+  bool BeginRestart(int64_t restart, int64_t slot = 0);
+  // The class of rank `rank` >= 1 behind the label in the clean ranking becomes the target of each
+  // row in search. The options must be those of a targeted attack.
+  void AimAt(int64_t rank);
   at::Tensor Start(bool random) const;  // the given start, a random one, or the clean images
 
   at::Tensor SurfaceStart() const;  // the given start, or one on the ball's surface
 
+  // Of the options' loss, or of `loss`.
   LossGradient Gradient(const at::Tensor& images);
+  LossGradient Gradient(const at::Tensor& images, const LossFunction& loss);
   LossGradient Loss(const at::Tensor& images);  // without gradient
+  at::Tensor Logits(const at::Tensor& images);
+  // One forward pass, several gradients; see RecordedPass. The rows in search must not change
+  // between the two.
+  RecordedPass Record(const at::Tensor& images);
+  LossGradient Gradient(RecordedPass& pass, const LossFunction& loss, bool last,
+                        const at::Tensor& wanted = {});
 
   // Tests iterate `step` and drops the rows whose claim is accepted from `images`, `seen` and
   // `state` (each [M,...]; undefined ones stay so).
   void Observe(at::Tensor& images, LossGradient& seen, int64_t step,
                std::initializer_list<at::Tensor*> state = {});
+  // The same for minimum-norm attacks. `success` (bool [M]) tells which images reach the attack's
+  // aim: those nearer to the clean image than any before are kept, those inside the threat model
+  // claimed.
+  void ObserveNearest(at::Tensor& images, const at::Tensor& success, int64_t step,
+                      std::initializer_list<at::Tensor*> state = {});
   // Claims every row, for images that were not evaluated. They become the result.
   void ClaimAll(const at::Tensor& images, int64_t step);
   // Craft mode: ends a restart at `images`, with their loss where it is known.
@@ -69,12 +87,27 @@ class Search {
   // Whether the last iterate of a restart has to be evaluated.
   bool wants_last() const;
   const FeasibleSet& set() const { return set_; }
+  const Aims& aims() const { return aims_; }        // of the rows in search
+  const at::Tensor& rows() const { return rows_; }  // int64 [M]: positions within the batch
+  at::Tensor ids() const;                           // int64 [M], CPU: keys of the draws
+  const at::Tensor& labels() const { return row_labels_; }
+  at::Tensor clean_logits();       // [M,K]; a forward pass when the settings have none
+  at::Tensor nearest() const;      // double [M]: smallest distance so far, +inf for none
+  at::Tensor best_images() const;  // [M,C,H,W]: what would be returned now
+  DrawAt Draw(Purpose purpose, int64_t step, int64_t draw = 0) const;
+  Rng RngOf(int64_t id) const;
   AttackResult Result() &&;
 
  private:
   void SetRows(const at::Tensor& rows);
-  void SetLabels();
+  void SetAims();
+  at::Tensor AllCleanLogits();
+  // Rows that stay after `accepted` (bool, one for each of `chosen`); undefined: all of them.
+  at::Tensor Remaining(const at::Tensor& chosen, const at::Tensor& accepted) const;
+  void KeepRows(const at::Tensor& keep, at::Tensor& images,
+                std::initializer_list<at::Tensor*> state);
   at::Tensor Targets(const at::Tensor& logits) const;
+  void CountGradient(const LossGradient& seen, const at::Tensor& wanted);
   void Count(const at::Tensor& counter, const at::Tensor& amount) const;
   at::Tensor Submit(const at::Tensor& chosen, const at::Tensor& images, int64_t step);
   void TakeBest(const at::Tensor& images, const at::Tensor& loss);
@@ -89,16 +122,18 @@ class Search {
   const at::Tensor labels_;
   const at::Tensor ids_;
   const FeasibleSet full_set_;
-  at::Tensor loss_labels_;  // labels to leave or targets to reach
-  at::Tensor accepted_;     // bool [N]
-  at::Tensor best_loss_;    // double [N], of result_
+  Aims all_aims_;
+  at::Tensor clean_logits_;  // [N,K], once known
+  at::Tensor accepted_;      // bool [N]
+  at::Tensor best_loss_;     // double [N], of result_
   AttackResult result_;
 
   int64_t restart_ = 0;
+  int64_t slot_ = 0;
   at::Tensor rows_;  // int64 [M], rows in search
   FeasibleSet set_;
   at::Tensor row_labels_;
-  at::Tensor row_loss_labels_;
+  Aims aims_;
 };
 
 // Whether there is nothing to search: no image, no room to move, or fewer than two classes.

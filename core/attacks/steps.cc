@@ -6,7 +6,6 @@
 #include <stdexcept>
 #include <vector>
 
-#include "core/base/rng.h"
 #include "core/base/torch.h"
 
 namespace adamant {
@@ -41,22 +40,6 @@ at::Tensor ShrinkThreshold(const at::Tensor& size, const at::Tensor& room, doubl
   const at::Tensor lambda = at::where(count > 0, exact.maximum(low).minimum(high), high);
   const at::Tensor zero = at::zeros_like(lambda);
   return at::where(total(zero) > radius, lambda, zero);
-}
-
-// Fills row i of a float tensor like `set.origin()` by draw(rng of row i, values of row i).
-template <class Draw>
-at::Tensor DrawRows(const at::Tensor& like, const at::Tensor& ids, uint64_t seed,
-                    const std::string& stream, Draw draw) {
-  const at::Tensor rows = at::empty(like.sizes(), at::kFloat);
-  const at::Tensor host_ids = ids.cpu();
-  const int64_t n = rows.size(0);
-  const int64_t values = n > 0 ? rows.numel() / n : 0;
-  float* out = rows.data_ptr<float>();
-  for (int64_t i = 0; i < n; ++i) {
-    draw(Rng(seed, stream, host_ids.data_ptr<int64_t>()[i]),
-         absl::MakeSpan(out + i * values, static_cast<size_t>(values)));
-  }
-  return rows.to(like.device());
 }
 
 // u^(1/D), the radius of a uniform point in a D-dimensional ball of radius 1.
@@ -107,6 +90,21 @@ void DrawPixels(const Rng& rng, DrawAt at, int64_t pixels, int64_t chosen, absl:
 
 }  // namespace
 
+at::Tensor DrawRows(const at::Tensor& like, const at::Tensor& ids, uint64_t seed,
+                    const std::string& stream,
+                    const std::function<void(const Rng&, absl::Span<float>)>& draw) {
+  const at::Tensor rows = at::empty(like.sizes(), at::kFloat);
+  const at::Tensor host_ids = ids.cpu();
+  const int64_t n = rows.size(0);
+  const int64_t values = n > 0 ? rows.numel() / n : 0;
+  float* out = rows.data_ptr<float>();
+  for (int64_t i = 0; i < n; ++i) {
+    draw(Rng(seed, stream, host_ids.data_ptr<int64_t>()[i]),
+         absl::MakeSpan(out + i * values, static_cast<size_t>(values)));
+  }
+  return rows.to(like.device());
+}
+
 at::Tensor RowSum(const at::Tensor& values) {
   // A single row may be summed by several threads, which rounds otherwise: make it two.
   if (values.size(0) == 1) {
@@ -114,6 +112,32 @@ at::Tensor RowSum(const at::Tensor& values) {
     return at::cat({row, row}).sum(1).narrow(0, 0, 1);
   }
   return values.flatten(1).sum(1);
+}
+
+at::Tensor RowNorm(Norm norm, const at::Tensor& change) {
+  const at::Tensor size = change.to(at::kDouble).abs();
+  switch (norm) {
+    case Norm::kLinf:
+      return size.flatten(1).amax(1);
+    case Norm::kL2:
+      return RowNorm2(size);
+    case Norm::kL1:
+      return RowSum(size);
+    case Norm::kL0:
+      return (size.sum(1) > 0).flatten(1).sum(1).to(at::kDouble);
+  }
+  throw std::invalid_argument("unknown norm");
+}
+
+double ClaimDistance(const ThreatModel& threat) {
+  switch (threat.norm) {
+    case Norm::kLinf:
+      return threat.epsilon * (1 + 1e-6) + 1e-7;
+    case Norm::kL0:
+      return threat.epsilon;
+    default:
+      return threat.epsilon * (1 + 1e-5) + 1e-6;
+  }
 }
 
 at::Tensor PerRow(const at::Tensor& values) { return values.view({-1, 1, 1, 1}); }
@@ -181,11 +205,10 @@ at::Tensor FeasibleSet::ProjectL0(const at::Tensor& images) const {
 }
 
 at::Tensor RandomStart(const FeasibleSet& set, const at::Tensor& ids, uint64_t seed,
-                       const std::string& stream, int64_t restart) {
+                       const std::string& stream, const DrawAt& at) {
   const at::Tensor& x = set.origin();
   const double epsilon = set.threat().epsilon;
   const int64_t pixels = x.size(2) * x.size(3);
-  const DrawAt at{.restart = static_cast<uint16_t>(restart), .purpose = Purpose::kStart};
   const auto draw = [&](const Rng& rng, absl::Span<float> out) {
     switch (set.threat().norm) {
       case Norm::kLinf:
@@ -205,13 +228,12 @@ at::Tensor RandomStart(const FeasibleSet& set, const at::Tensor& ids, uint64_t s
 }
 
 at::Tensor SurfaceStart(const FeasibleSet& set, const at::Tensor& ids, uint64_t seed,
-                        const std::string& stream, int64_t restart) {
+                        const std::string& stream, const DrawAt& at) {
   const Norm norm = set.threat().norm;
   if (norm != Norm::kLinf && norm != Norm::kL2) {
     throw std::invalid_argument("a start on the surface is defined for LINF and L2");
   }
   const at::Tensor& x = set.origin();
-  const DrawAt at{.restart = static_cast<uint16_t>(restart), .purpose = Purpose::kStart};
   const at::Tensor drawn =
       DrawRows(x, ids, seed, stream, [&](const Rng& rng, absl::Span<float> out) {
         norm == Norm::kL2 ? rng.Normal(at, out) : rng.Uniform(at, out);

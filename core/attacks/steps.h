@@ -5,9 +5,12 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <functional>
 #include <string>
 
+#include "absl/types/span.h"
 #include "core/attacks/attack.h"
+#include "core/base/rng.h"
 
 namespace adamant {
 
@@ -40,12 +43,18 @@ class FeasibleSet {
 // One random point of each row's set: uniform in the L2 and LINF ball; see attacks.md 1.6 for L1
 // and L0. ids int64 [N] key the draws.
 at::Tensor RandomStart(const FeasibleSet& set, const at::Tensor& ids, uint64_t seed,
-                       const std::string& stream, int64_t restart);
+                       const std::string& stream, const DrawAt& at);
 
 // One random point of each row's sphere, before clipping: LINF a uniform draw scaled to the largest
 // change epsilon, L2 a uniform direction. Throws std::invalid_argument for other norms.
 at::Tensor SurfaceStart(const FeasibleSet& set, const at::Tensor& ids, uint64_t seed,
-                        const std::string& stream, int64_t restart);
+                        const std::string& stream, const DrawAt& at);
+
+// A float tensor shaped and placed like `like` [N,...], row i filled by draw(stream of ids[i],
+// values of row i). ids int64 [N].
+at::Tensor DrawRows(const at::Tensor& like, const at::Tensor& ids, uint64_t seed,
+                    const std::string& stream,
+                    const std::function<void(const Rng&, absl::Span<float>)>& draw);
 
 // Direction of steepest ascent with unit step: LINF sign; L2 unit vector; L1 the sign of the
 // `sparsity` share of largest components, L1 norm 1; L0 (our choice) scaled to a largest component
@@ -64,6 +73,12 @@ double StepSize(const StepRule& rule, const ThreatModel& threat, int64_t steps, 
 
 // Sum over all but the first dimension: [N]. Equal to the bit for any N.
 at::Tensor RowSum(const at::Tensor& values);
+
+// Size of each row of `change` [N,C,H,W] in a norm, double [N]; L0 counts pixels.
+at::Tensor RowNorm(Norm norm, const at::Tensor& change);
+
+// The largest distance at which a claim is worth a verification: epsilon and what float32 rounds.
+double ClaimDistance(const ThreatModel& threat);
 
 // A per-row value [N] shaped to multiply images [N,C,H,W].
 at::Tensor PerRow(const at::Tensor& values);

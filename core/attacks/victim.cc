@@ -9,11 +9,29 @@
 namespace adamant {
 namespace {
 
-at::Tensor Joined(const std::vector<at::Tensor>& parts) {
-  return parts.size() == 1 ? parts[0] : at::cat(parts);
+LossGradient Joined(std::vector<LossGradient>& parts) {
+  if (parts.size() == 1) return std::move(parts[0]);
+  const auto join = [&](at::Tensor LossGradient::* part) {
+    std::vector<at::Tensor> all;
+    for (LossGradient& one : parts) all.push_back(std::move(one.*part));
+    return at::cat(all);
+  };
+  return {join(&LossGradient::gradient), join(&LossGradient::loss), join(&LossGradient::logits),
+          join(&LossGradient::nonfinite)};
+}
+
+LossGradient WithoutGradient(const at::Tensor& images, const at::Tensor& logits) {
+  const at::Tensor flags = at::zeros({images.size(0)}, images.options().dtype(at::kBool));
+  return {at::zeros_like(images).detach(),
+          at::zeros({images.size(0)}, at::kDouble).to(images.device()), logits, flags};
 }
 
 }  // namespace
+
+Aims Aims::Select(const at::Tensor& keep) const {
+  return {labels.index_select(0, keep),
+          targets.defined() ? targets.index_select(0, keep) : at::Tensor()};
+}
 
 FrozenModel::FrozenModel(Model& model, BatchNormMode mode)
     : model_(model), training_(model.training()) {
@@ -71,27 +89,34 @@ at::Tensor Victim::Logits(const at::Tensor& images) {
   return n == 0 ? at::empty({0, info().shape.num_classes}, images.options()) : at::cat(parts);
 }
 
-LossGradient Victim::GradientCall(const at::Tensor& images, const at::Tensor& labels,
-                                  const LossFunction& loss, int64_t begin, int64_t count) {
+RecordedPass::Call Victim::RecordCall(const at::Tensor& images, int64_t begin, int64_t count) {
   BeginCall(count);
-  backwards_ += count;
   const at::AutoGradMode grad_mode(true);
-  const at::Tensor x = CallRows(images, begin, count).detach().requires_grad_(true);
-  const at::Tensor logits = model_.Logits(x);
-  const at::Tensor value = loss(logits, CallRows(labels, begin, count));
+  RecordedPass::Call call{.begin = begin, .count = count};
+  call.images = CallRows(images, begin, count).detach().requires_grad_(true);
+  call.logits = model_.Logits(call.images);
+  return call;
+}
+
+LossGradient Victim::GradientCall(const RecordedPass::Call& call, const Aims& aims,
+                                  const LossFunction& loss, bool last) {
+  const at::AutoGradMode grad_mode(true);
+  Aims rows{CallRows(aims.labels, call.begin, call.count)};
+  if (aims.targets.defined()) rows.targets = CallRows(aims.targets, call.begin, call.count);
+  const at::Tensor value = loss(call.logits, rows);
   at::Tensor gradient;
   if (value.requires_grad()) {
-    gradient = torch::autograd::grad({value.sum()}, {x}, {}, /*retain_graph=*/false,
+    gradient = torch::autograd::grad({value.sum()}, {call.images}, {}, /*retain_graph=*/!last,
                                      /*create_graph=*/false, /*allow_unused=*/true)[0];
   }
-  if (!gradient.defined()) gradient = at::zeros_like(x);
+  if (!gradient.defined()) gradient = at::zeros_like(call.images);
   const at::NoGradGuard no_grad;
   LossGradient out;
-  out.gradient = gradient.detach().narrow(0, 0, count);
-  out.logits = logits.detach().narrow(0, 0, count);
+  out.gradient = gradient.detach().narrow(0, 0, call.count);
+  out.logits = call.logits.detach().narrow(0, 0, call.count);
   const at::Tensor bad_logits = at::isfinite(out.logits).all(1).logical_not();
   out.loss = value.detach()
-                 .narrow(0, 0, count)
+                 .narrow(0, 0, call.count)
                  .to(at::kDouble)
                  .masked_fill(bad_logits, -std::numeric_limits<double>::infinity());
   out.nonfinite = at::isfinite(out.gradient).flatten(1).all(1).logical_not();
@@ -99,20 +124,50 @@ LossGradient Victim::GradientCall(const at::Tensor& images, const at::Tensor& la
   return out;
 }
 
-LossGradient Victim::Gradient(const at::Tensor& images, const at::Tensor& labels,
+LossGradient Victim::Gradient(const at::Tensor& images, const Aims& aims,
                               const LossFunction& loss) {
   const int64_t n = images.size(0);
   TORCH_CHECK(n > 0, "a gradient needs at least one image");
-  std::vector<at::Tensor> gradients, losses, logits, nonfinite;
+  std::vector<LossGradient> parts;
   for (int64_t begin = 0; begin < n; begin += CallSize(n)) {
     const int64_t count = std::min(CallSize(n), n - begin);
-    LossGradient part = GradientCall(images, labels, loss, begin, count);
-    gradients.push_back(std::move(part.gradient));
-    losses.push_back(std::move(part.loss));
-    logits.push_back(std::move(part.logits));
-    nonfinite.push_back(std::move(part.nonfinite));
+    parts.push_back(GradientCall(RecordCall(images, begin, count), aims, loss, /*last=*/true));
+    backwards_ += count;
   }
-  return {Joined(gradients), Joined(losses), Joined(logits), Joined(nonfinite)};
+  return Joined(parts);
+}
+
+RecordedPass Victim::Record(const at::Tensor& images) {
+  const int64_t n = images.size(0);
+  TORCH_CHECK(n > 0, "a recorded pass needs at least one image");
+  RecordedPass pass;
+  pass.victim_ = this;
+  std::vector<at::Tensor> logits;
+  for (int64_t begin = 0; begin < n; begin += CallSize(n)) {
+    const int64_t count = std::min(CallSize(n), n - begin);
+    pass.calls_.push_back(RecordCall(images, begin, count));
+    logits.push_back(pass.calls_.back().logits.detach().narrow(0, 0, count));
+  }
+  pass.logits_ = at::cat(logits);
+  return pass;
+}
+
+LossGradient RecordedPass::Gradient(const LossFunction& loss, const Aims& aims, bool last,
+                                    const at::Tensor& wanted) {
+  std::vector<LossGradient> parts;
+  for (const Call& call : calls_) {
+    const int64_t rows = wanted.defined()
+                             ? wanted.narrow(0, call.begin, call.count).sum().item<int64_t>()
+                             : call.count;
+    if (rows > 0) {
+      parts.push_back(victim_->GradientCall(call, aims, loss, last));
+      victim_->backwards_ += rows;
+    } else {
+      parts.push_back(WithoutGradient(call.images.narrow(0, 0, call.count),
+                                      logits_.narrow(0, call.begin, call.count)));
+    }
+  }
+  return Joined(parts);
 }
 
 }  // namespace adamant

@@ -16,8 +16,16 @@ namespace adamant {
 // How batch normalisation behaves while an attack runs (training.md 1.4).
 enum class BatchNormMode { kEval, kTrainFrozenStats, kTrain };
 
-// Per-sample loss [N] to ascend, from logits [N,K] and labels [N].
-using LossFunction = std::function<at::Tensor(const at::Tensor& logits, const at::Tensor& labels)>;
+// Which classes a loss is about, row by row.
+struct Aims {
+  at::Tensor labels;        // int64 [N]: to leave
+  at::Tensor targets = {};  // int64 [N]: to reach; undefined: untargeted
+
+  Aims Select(const at::Tensor& keep) const;  // int64 [M]
+};
+
+// Per-sample loss [N] to ascend, from logits [N,K].
+using LossFunction = std::function<at::Tensor(const at::Tensor& logits, const Aims& aims)>;
 
 struct LossGradient {
   at::Tensor gradient;   // of the sum of losses with respect to the images, [N,C,H,W]; non-finite
@@ -43,6 +51,33 @@ class FrozenModel {
   std::vector<std::pair<at::Tensor, at::Tensor>> buffers_;  // live tensor, its value before
 };
 
+class Victim;
+
+// One forward pass that keeps its graph, so that several gradients may be taken from it. Holds the
+// activations of all its rows: attacks that use it declare the trait `keeps_graph`.
+class RecordedPass {
+ public:
+  const at::Tensor& logits() const { return logits_; }  // [N,K], without graph
+
+  // As Victim::Gradient, without another forward pass. Counts a backward row for each row, or for
+  // the rows of `wanted` (bool [N]) where that is given: calls without any are left out, their
+  // gradients are 0. `last`: the graph is freed.
+  LossGradient Gradient(const LossFunction& loss, const Aims& aims, bool last,
+                        const at::Tensor& wanted = {});
+
+ private:
+  friend class Victim;
+  struct Call {
+    at::Tensor images, logits;  // padded to the call shape
+    int64_t begin = 0;
+    int64_t count = 0;
+  };
+
+  Victim* victim_ = nullptr;
+  std::vector<Call> calls_;
+  at::Tensor logits_;
+};
+
 // Wraps a Model for attacks: freezes it for its lifetime, counts forward and backward rows, gives
 // input gradients only. Borrows the model. Not thread-safe.
 class Victim {
@@ -53,8 +88,8 @@ class Victim {
                   int64_t compute_batch = 0);
 
   at::Tensor Logits(const at::Tensor& images);
-  LossGradient Gradient(const at::Tensor& images, const at::Tensor& labels,
-                        const LossFunction& loss);
+  LossGradient Gradient(const at::Tensor& images, const Aims& aims, const LossFunction& loss);
+  RecordedPass Record(const at::Tensor& images);
 
   // Called before every network call; throws to stop (see RunControl::Check).
   void set_before_call(std::function<void()> before_call) { before_call_ = std::move(before_call); }
@@ -69,8 +104,10 @@ class Victim {
   at::Tensor CallRows(const at::Tensor& all, int64_t begin, int64_t count) const;
   int64_t CallSize(int64_t rows) const { return compute_batch_ > 0 ? compute_batch_ : rows; }
   void BeginCall(int64_t count);
-  LossGradient GradientCall(const at::Tensor& images, const at::Tensor& labels,
-                            const LossFunction& loss, int64_t begin, int64_t count);
+  RecordedPass::Call RecordCall(const at::Tensor& images, int64_t begin, int64_t count);
+  LossGradient GradientCall(const RecordedPass::Call& call, const Aims& aims,
+                            const LossFunction& loss, bool last);
+  friend class RecordedPass;
 
   Model& model_;
   const FrozenModel frozen_;

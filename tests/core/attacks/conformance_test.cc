@@ -403,8 +403,9 @@ TEST_P(Conformance, RaisesTheTargetedLoss) {  // C18
   const AttackResult crafted =
       Make({{"target", Word("next")}})->Run(victim, batch, Threat(0.05), {.stream = "0:test"}, {});
   const LossFunction loss = MakeLoss("ce", true, Numerics::kReference);
-  const at::Tensor before = loss(model->Logits(batch.images), next);
-  const at::Tensor after = loss(model->Logits(crafted.images), next);
+  const Aims aims{batch.labels, next};
+  const at::Tensor before = loss(model->Logits(batch.images), aims);
+  const at::Tensor after = loss(model->Logits(crafted.images), aims);
   EXPECT_TRUE((after > before).all().item<bool>());
 }
 

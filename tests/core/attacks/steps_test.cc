@@ -140,14 +140,14 @@ TEST(RandomStart, StaysInsideAndDependsOnIdSeedAndRestart) {
       {{Norm::kLinf, 0.1}, {Norm::kL2, 0.3}, {Norm::kL1, 1.0}, {Norm::kL0, 3}}};
   for (const ThreatModel& threat : threats) {
     const FeasibleSet set(x, threat);
-    const at::Tensor start = RandomStart(set, ids, 0, "0:pgd", 0);
+    const at::Tensor start = RandomStart(set, ids, 0, "0:pgd", {.restart = 0});
     EXPECT_TRUE(start.allclose(set.Project(start), 0, 1e-6)) << NormName(threat.norm);
-    EXPECT_TRUE(start.equal(RandomStart(set, ids, 0, "0:pgd", 0)));
+    EXPECT_TRUE(start.equal(RandomStart(set, ids, 0, "0:pgd", {.restart = 0})));
     EXPECT_FALSE(start[0].equal(start[1]));
-    EXPECT_FALSE(start.equal(RandomStart(set, ids, 1, "0:pgd", 0)));
-    EXPECT_FALSE(start.equal(RandomStart(set, ids, 0, "0:pgd", 1)));
+    EXPECT_FALSE(start.equal(RandomStart(set, ids, 1, "0:pgd", {.restart = 0})));
+    EXPECT_FALSE(start.equal(RandomStart(set, ids, 0, "0:pgd", {.restart = 1})));
     const at::Tensor second = RandomStart(set.Select(at::tensor({1}, at::kLong)),
-                                          at::tensor({8}, at::kLong), 0, "0:pgd", 0);
+                                          at::tensor({8}, at::kLong), 0, "0:pgd", {});
     EXPECT_TRUE(second[0].equal(start[1]));
   }
 }
@@ -155,8 +155,8 @@ TEST(RandomStart, StaysInsideAndDependsOnIdSeedAndRestart) {
 TEST(SurfaceStart, TouchesTheBall) {
   const at::Tensor x = at::full({3, 1, 4, 4}, 0.5F);
   const at::Tensor ids = at::arange(3, at::kLong);
-  const at::Tensor linf = SurfaceStart({x, {Norm::kLinf, 0.1}}, ids, 0, "0:apgd_ce", 0) - x;
-  const at::Tensor l2 = SurfaceStart({x, {Norm::kL2, 0.4}}, ids, 0, "0:apgd_ce", 0) - x;
+  const at::Tensor linf = SurfaceStart({x, {Norm::kLinf, 0.1}}, ids, 0, "0:apgd_ce", {}) - x;
+  const at::Tensor l2 = SurfaceStart({x, {Norm::kL2, 0.4}}, ids, 0, "0:apgd_ce", {}) - x;
   for (int i = 0; i < 3; ++i) {
     EXPECT_NEAR(linf[i].abs().max().item<float>(), 0.1, 1e-6);
     EXPECT_NEAR(l2[i].norm().item<float>(), 0.4, 1e-6);
@@ -203,28 +203,36 @@ double CrossEntropy(const std::vector<double>& z, size_t y) {
   return std::log(sum);
 }
 
+// target < 0: untargeted.
 double LossOf(const std::string& name, const std::vector<double>& z, int64_t label,
-              Numerics numerics = Numerics::kReference, bool targeted = false) {
-  const at::Tensor logits = at::tensor(z).unsqueeze(0);
-  return MakeLoss(name, targeted, numerics)(logits, at::tensor({label}, at::kLong)).item<double>();
+              Numerics numerics = Numerics::kReference, int64_t target = -1) {
+  Aims aims{at::tensor({label}, at::kLong)};
+  if (target >= 0) aims.targets = at::tensor({target}, at::kLong);
+  return MakeLoss(name, target >= 0, numerics)(at::tensor(z).unsqueeze(0), aims).item<double>();
 }
 
 TEST(Losses, HaveTheirHandComputedValues) {
   const std::vector<double> z = {1, 4, 2.5, 4, -1};
   EXPECT_DOUBLE_EQ(LossOf("margin", z, 2), 1.5);
-  EXPECT_DOUBLE_EQ(LossOf("margin", z, 1), 0);                              // tie with class 3
-  EXPECT_DOUBLE_EQ(LossOf("margin", z, 2, Numerics::kStrong, true), -1.5);  // z_t - max others
-  EXPECT_DOUBLE_EQ(LossOf("cw50", z, 2), -48.5);                            // -(50 + 2.5 - 4)
-  EXPECT_DOUBLE_EQ(LossOf("cw50", {0, 60}, 0), 0);                          // beyond kappa
-  EXPECT_NEAR(LossOf("dlr", z, 2), 1.5 / (4 - 2.5), 1e-11);                 // sorted 4, 4, 2.5
-  EXPECT_DOUBLE_EQ(LossOf("dlr", {1, 3}, 0), 2);                            // K = 2: margin
+  EXPECT_DOUBLE_EQ(LossOf("margin", z, 1), 0);                           // tie with class 3
+  EXPECT_DOUBLE_EQ(LossOf("margin", z, 0, Numerics::kStrong, 2), -1.5);  // z_t - max others
+  EXPECT_DOUBLE_EQ(LossOf("cw50", z, 2), -48.5);                         // -(50 + 2.5 - 4)
+  EXPECT_DOUBLE_EQ(LossOf("cw50", {0, 60}, 0), 0);                       // beyond kappa
+  EXPECT_NEAR(LossOf("dlr", z, 2), 1.5 / (4 - 2.5), 1e-11);              // sorted 4, 4, 2.5
+  EXPECT_DOUBLE_EQ(LossOf("dlr", {1, 3}, 0), 2);                         // K = 2: margin
   EXPECT_NEAR(LossOf("ce", z, 2), CrossEntropy(z, 2), 1e-12);
-  EXPECT_NEAR(LossOf("ce", z, 2, Numerics::kReference, true), -CrossEntropy(z, 2), 1e-12);
+  EXPECT_NEAR(LossOf("ce", z, 0, Numerics::kReference, 2), -CrossEntropy(z, 2), 1e-12);
+  EXPECT_DOUBLE_EQ(LossOf("logit_diff", z, 0, Numerics::kStrong, 2), 1.5);  // z_t - z_y
+  // (z_t - z_y) / (z_(1) - (z_(3) + z_(4)) / 2), K = 3 without z_(4), K = 2 the margin
+  EXPECT_NEAR(LossOf("dlr_targeted", z, 0, Numerics::kStrong, 2), 1.5 / (4 - 1.75), 1e-11);
+  EXPECT_NEAR(LossOf("dlr_targeted", {1, 4, 2}, 1, Numerics::kStrong, 2), -2.0 / (4 - 1), 1e-11);
+  EXPECT_DOUBLE_EQ(LossOf("dlr_targeted", {1, 3}, 1, Numerics::kStrong, 0), -2);
   // strong: the log-odds m, of which cross-entropy is softplus(m).
   EXPECT_NEAR(std::log1p(std::exp(LossOf("ce", z, 2, Numerics::kStrong))), CrossEntropy(z, 2),
               1e-12);
   EXPECT_NEAR(LossOf("prob_margin", {0, std::log(3.0)}, 0), 0.5, 1e-12);  // .75 - .25
   EXPECT_THROW(MakeLoss("dlr", true, Numerics::kStrong), std::invalid_argument);
+  EXPECT_THROW(MakeLoss("dlr_targeted", false, Numerics::kStrong), std::invalid_argument);
 }
 
 TEST(Losses, HaveTheGradientsOfFiniteDifferences) {
@@ -233,16 +241,18 @@ TEST(Losses, HaveTheGradientsOfFiniteDifferences) {
       std::vector<double> z = {0.3, -1.2, 2.0, 0.9, -0.4};
       z.resize(classes);
       const at::Tensor logits = at::tensor(z).unsqueeze(0).requires_grad_(true);
-      const at::Tensor label = at::tensor({1}, at::kLong);
-      const LossFunction loss = MakeLoss(name, false, Numerics::kStrong);
-      const at::Tensor gradient = torch::autograd::grad({loss(logits, label).sum()}, {logits})[0];
+      const int64_t target = name == "dlr_targeted" ? 0 : -1;
+      Aims aims{at::tensor({1}, at::kLong)};
+      if (target >= 0) aims.targets = at::tensor({target}, at::kLong);
+      const LossFunction loss = MakeLoss(name, target >= 0, Numerics::kStrong);
+      const at::Tensor gradient = torch::autograd::grad({loss(logits, aims).sum()}, {logits})[0];
       for (int64_t k = 0; k < classes; ++k) {
         std::vector<double> high = z, low = z;
         high[k] += 1e-6;
         low[k] -= 1e-6;
-        const double slope =
-            (LossOf(name, high, 1, Numerics::kStrong) - LossOf(name, low, 1, Numerics::kStrong)) /
-            2e-6;
+        const double slope = (LossOf(name, high, 1, Numerics::kStrong, target) -
+                              LossOf(name, low, 1, Numerics::kStrong, target)) /
+                             2e-6;
         EXPECT_NEAR(gradient[0][k].item<double>(), slope, 1e-5) << name << " K " << classes;
       }
     }
@@ -251,7 +261,7 @@ TEST(Losses, HaveTheGradientsOfFiniteDifferences) {
 
 TEST(Losses, DoNotUnderflowWhenStrong) {
   const at::Tensor logits = at::tensor({40.0F, 0.0F}).unsqueeze(0).requires_grad_(true);
-  const at::Tensor label = at::tensor({0}, at::kLong);
+  const Aims label{at::tensor({0}, at::kLong)};
   const auto gradient = [&](Numerics numerics) {
     return torch::autograd::grad({MakeLoss("ce", false, numerics)(logits, label).sum()},
                                  {logits})[0]
