@@ -10,6 +10,8 @@
 #include "core/attacks/steps.h"
 #include "core/base/torch.h"
 #include "core/run/judge.h"
+#include "tests/support/test_data.h"
+#include "tests/support/torch/reference.h"
 #include "tests/support/torch/toy_models.h"
 
 namespace adamant {
@@ -101,11 +103,18 @@ TEST_P(MinimumNorm, IsTheDistanceToTheNearestPlaneOfALinearModel) {  // C17
 
 INSTANTIATE_TEST_SUITE_P(
     Attacks, MinimumNorm,
-    ::testing::Values(Exact{"fab", Norm::kLinf, 0.01, {}}, Exact{"fab", Norm::kL2, 0.01, {}},
-                      Exact{"fab", Norm::kL1, 0.01, {}}, Exact{"fab_t", Norm::kLinf, 0.01, {}},
-                      Exact{"fab_t", Norm::kL2, 0.01, {}}, Exact{"fab_t", Norm::kL1, 0.01, {}},
-                      Exact{"deepfool", Norm::kLinf, 0.025, {}, 1e-4},
-                      Exact{"deepfool", Norm::kL2, 0.025, {}, 1e-4}),
+    ::testing::Values(
+        Exact{"fab", Norm::kLinf, 0.01, {}}, Exact{"fab", Norm::kL2, 0.01, {}},
+        Exact{"fab", Norm::kL1, 0.01, {}}, Exact{"fab_t", Norm::kLinf, 0.01, {}},
+        Exact{"fab_t", Norm::kL2, 0.01, {}}, Exact{"fab_t", Norm::kL1, 0.01, {}},
+        Exact{"cw_l2",
+              Norm::kL2,
+              0.02,
+              {{"initial_const", 1}, {"binary_search_steps", 7}, {"max_iterations", 300}}},
+        Exact{"deepfool", Norm::kLinf, 0.025, {}, 1e-4},
+        Exact{"deepfool", Norm::kL2, 0.025, {}, 1e-4}, Exact{"ddn", Norm::kL2, 0.02, {}},
+        Exact{"fmn", Norm::kLinf, 0.02, {}}, Exact{"fmn", Norm::kL2, 0.02, {}},
+        Exact{"fmn", Norm::kL1, 0.02, {}}),
     [](const auto& one) { return one.param.attack + "_" + NormName(one.param.norm); });
 
 TEST(FabT, CrossesThePlaneOfALinearModelInOneStep) {  // C24
@@ -169,17 +178,36 @@ struct Price {
 
 TEST(MinimumNormAttacks, CostWhatTheTableSays) {       // C21
   const ToyPointer model = testing::ToyConst(kShape);  // K = 5, D = 64
+  const Numbers search = {{"binary_search_steps", 3}, {"max_iterations", 7}};
   for (const Price& price : {
+           Price{"cw_l2", Norm::kL2, search, 3 * 7, 3 * 6},    // S I, S (I - 1)
+           Price{"ead", Norm::kL1, search, 2 * 3 * 7, 3 * 7},  // 2 S I, S I
            Price{"deepfool", Norm::kL2, {{"steps", 9}}, 9 + 1, 9 * 4},
            Price{"deepfool", Norm::kLinf, {{"steps", 9}, {"candidates", 3}}, 9 + 1, 9 * 2},
+           Price{"ddn", Norm::kL2, {{"steps", 9}}, 9 + 1, 9},
+           Price{"fmn", Norm::kL0, {{"steps", 9}}, 9 + 1, 9},
+           Price{"newton_fool", Norm::kL2, {{"steps", 9}}, 9 + 1, 9},
            Price{"jsma", Norm::kL0, {{"gamma", 0.2}}, 6 + 1, 2 * 6},  // N = 12.8 / 2
        }) {
-    const Cost cost = RobustCost(*Make(price.attack, price.params), *model, 8, {price.norm, 1});
+    std::vector<std::pair<std::string, bool>> flags;
+    if (price.attack == "cw_l2") flags = {{"abort_early", false}};
+    const Cost cost =
+        RobustCost(*Make(price.attack, price.params, flags), *model, 8, {price.norm, 1});
     SCOPED_TRACE(price.attack);
     ExpectAll(cost.forwards, price.forwards);
     ExpectAll(cost.backwards, price.backwards);
     ExpectAll(cost.extra, 0);
   }
+}
+
+TEST(CwL2, HasThePresetOfItsPaper) {
+  const Declaration& declaration = Registry<Attack>::All().at("cw_l2").declaration;
+  ASSERT_EQ(declaration.presets.size(), 1U);
+  EXPECT_EQ(declaration.presets[0].name, "cw_l2_adp");
+  v1::PluginSpec spec;
+  spec.set_name("cw_l2");
+  (*spec.mutable_params()->mutable_fields())["preset"].set_string_value("cw_l2_adp");
+  EXPECT_TRUE(MakePlugin<Attack>(spec).ok());
 }
 
 TEST(Jsma, ChangesThePairOfLargestSaliency) {
@@ -195,6 +223,35 @@ TEST(Jsma, ChangesThePairOfLargestSaliency) {
       Make("jsma", {{"gamma", 1}})->Run(victim, batch, {Norm::kL0, 2}, {.stream = "0:test"}, {});
   EXPECT_TRUE(result.images.flatten().equal(at::tensor({0.5F, 1.0F, 1.0F})));
   EXPECT_EQ(result.min_norm[0].item<double>(), 2);
+}
+
+// Median of the smallest changes over the images that are right, none found counting as infinite.
+double MedianDistance(const std::string& checkpoint, int64_t images, Norm norm,
+                      const Attack& attack) {
+  const auto model = testing::ReferenceModel(checkpoint);
+  Batch batch = testing::MnistTestBatch(images);
+  Victim victim(*model, BatchNormMode::kEval, 50);
+  const at::Tensor right =
+      (Predictions(victim.Logits(batch.images)) == batch.labels).nonzero().squeeze(1);
+  batch = {batch.images.index_select(0, right), batch.labels.index_select(0, right),
+           batch.ids.index_select(0, right)};
+  const AttackResult result =
+      attack.Run(victim, batch, {norm, 100}, {.stream = "0:test", .nearest = true}, {});
+  const double median = result.min_norm.median().item<double>();
+  std::printf("%s: median %.4f mean %.4f of %ld\n", checkpoint.c_str(), median,
+              result.min_norm.mean().item<double>(), batch.size());
+  return median;
+}
+
+// Medians of the source library over 10 000 images; a subset's median differs by some percent.
+TEST(MinimumNormSlow, FindsTheDistancesOfTheReferenceNets) {
+  REQUIRE_TEST_DATA();
+  const auto fab = Make("fab", {{"steps", 20}});
+  EXPECT_NEAR(MedianDistance("mnist_lenet5_adv", 300, Norm::kLinf, *fab), 0.3509, 0.02 * 0.3509);
+  EXPECT_NEAR(MedianDistance("mnist_lenet5_cln", 300, Norm::kLinf, *fab), 0.112, 0.05 * 0.112);
+  const auto ddn = Make("ddn", {{"steps", 200}});
+  EXPECT_NEAR(MedianDistance("mnist_lenet5_adv", 100, Norm::kL2, *ddn), 1.872, 0.05 * 1.872);
+  EXPECT_NEAR(MedianDistance("mnist_lenet5_cln", 100, Norm::kL2, *ddn), 1.388, 0.05 * 1.388);
 }
 
 TEST(Fab, NeedsNoExtraPassWhereNothingIsAdversarial) {
