@@ -10,6 +10,7 @@
 namespace adamant {
 namespace {
 
+using ::testing::HasSubstr;
 using namespace testing;  // NOLINT: the fake tasks
 
 // With a connection as clients have it.
@@ -154,7 +155,8 @@ TEST_F(ApiDrainTest, EndsWhatIsOpenAtItsDeadlineAsUnavailable) {
   ASSERT_TRUE(Eventually([&] { return UploadedBytes(rig_.metrics.Text()) == 400; }));
   rig_.api->Shutdown(absl::Seconds(1));
   const grpc::Status end = upload.AwaitEnd();
-  EXPECT_EQ(end.error_code(), grpc::StatusCode::UNAVAILABLE) << end.error_message();
+  EXPECT_EQ(end.error_code(), grpc::StatusCode::UNAVAILABLE);
+  EXPECT_THAT(end.error_message(), HasSubstr("shutting down"));  // the server's word, not gRPC's
 }
 
 // Neither a client that keeps its connection nor one that watches the health holds the server.
