@@ -146,9 +146,11 @@ void ApiServer::SetNotServing() { impl_->system.EndServing(); }
 
 void ApiServer::GoAway() { impl_->robustness.GoAway(); }
 
+// gRPC's own grace would wait for connections as well, and an idle client may look at its socket
+// only every few seconds.
 void ApiServer::Shutdown(absl::Duration grace) {
-  impl_->server->Shutdown(std::chrono::system_clock::now() +
-                          std::chrono::milliseconds(absl::ToInt64Milliseconds(grace)));
+  impl_->gate.Close(grace);
+  impl_->server->Shutdown(std::chrono::system_clock::now());
   impl_->server->Wait();
 }
 

@@ -59,6 +59,7 @@ CallGate::~CallGate() {
 }
 
 absl::Status CallGate::Start(absl::string_view peer, absl::Time now) {
+  if (closed_) return DrainingStatus();
   const absl::string_view host = HostOf(peer);
   const absl::Duration wait = starts_.Take(host, now);
   if (wait == absl::ZeroDuration()) return absl::OkStatus();
@@ -79,6 +80,22 @@ absl::Status CallGate::Reserve(int64_t bytes) {
                                               "for them; wait as long as RetryInfo says"),
                  "MEMORY_FULL", {{"limit_bytes", absl::StrCat(limits_.call_memory_bytes)}}),
       kMemoryRetry);
+}
+
+void CallGate::Enter() {
+  absl::MutexLock lock(&mutex_);
+  ++open_calls_;
+}
+
+void CallGate::Leave() {
+  absl::MutexLock lock(&mutex_);
+  --open_calls_;
+}
+
+void CallGate::Close(absl::Duration grace) {
+  closed_ = true;
+  absl::MutexLock lock(&mutex_);
+  mutex_.AwaitWithTimeout(absl::Condition(this, &CallGate::HasNoCalls), grace);
 }
 
 CallGate::CapEntry CallGate::AddCapped(grpc_call* call, absl::Time now) {

@@ -27,7 +27,8 @@ class CallGate {
   // After the last call.
   ~CallGate();
 
-  // RESOURCE_EXHAUSTED / RATE_LIMITED with RetryInfo. `peer` as gRPC names it.
+  // RESOURCE_EXHAUSTED / RATE_LIMITED with RetryInfo; UNAVAILABLE / DRAINING once closed. `peer` as
+  // gRPC names it.
   absl::Status Start(absl::string_view peer, absl::Time now);
   // RESOURCE_EXHAUSTED / RATE_LIMITED with RetryInfo.
   absl::Status Submit(absl::string_view tenant, absl::Time now);
@@ -35,6 +36,12 @@ class CallGate {
   absl::Status Reserve(int64_t bytes);
   void Release(int64_t bytes) { reserved_ -= bytes; }
   int64_t reserved_bytes() const { return reserved_; }
+
+  // Around every call, also one that was refused.
+  void Enter();
+  void Leave();
+  // No call may begin any more. Waits until none is left, at most for `grace`.
+  void Close(absl::Duration grace);
 
   // A call without deadline, until it is taken out again.
   struct Capped {
@@ -49,6 +56,7 @@ class CallGate {
  private:
   struct Sweeper;
   void Sweep(absl::Time now);
+  bool HasNoCalls() const ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return open_calls_ == 0; }
   void Arm(absl::Time at) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const ApiLimits limits_;
@@ -59,6 +67,8 @@ class CallGate {
   absl::Mutex mutex_;
   std::list<Capped> capped_ ABSL_GUARDED_BY(mutex_);  // in the order of `until`
   bool armed_ ABSL_GUARDED_BY(mutex_) = false;
+  int64_t open_calls_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::atomic<bool> closed_{false};
   std::shared_ptr<Sweeper> sweeper_;
 };
 

@@ -44,7 +44,8 @@ bool HasOwnCap(absl::string_view method) {
 
 // These are served as bytes.
 bool ReceivesBytes(absl::string_view method) {
-  return absl::EndsWith(method, "/WatchJob") || absl::EndsWith(method, "/Write");
+  return absl::EndsWith(method, "/WatchJob") || absl::EndsWith(method, "/GetJob") ||
+         absl::EndsWith(method, "/Write");
 }
 
 std::string TraceId(const grpc::ServerContextBase& context) {
@@ -74,6 +75,7 @@ class CallLog : public grpc::experimental::Interceptor {
     if (!ended_) Count(absl::StatusCode::kCancelled);
     Uncap();
     gate_.Release(reserved_bytes_);
+    if (entered_) gate_.Leave();
   }
 
   void Intercept(grpc::experimental::InterceptorBatchMethods* methods) override {
@@ -94,6 +96,8 @@ class CallLog : public grpc::experimental::Interceptor {
 
  private:
   void Begin() {
+    gate_.Enter();
+    entered_ = true;
     call_->admission = gate_.Start(peer_, started_);
     Reserve(kCallBytes + (ReceivesStream(*info_) ? kChunkBytes : 0));
     const bool no_deadline = call_->deadline() == std::chrono::system_clock::time_point::max();
@@ -169,6 +173,7 @@ class CallLog : public grpc::experimental::Interceptor {
   const std::string peer_;
   std::optional<CallGate::CapEntry> cap_;
   int64_t reserved_bytes_ = 0;  // of the memory ledger
+  bool entered_ = false;
   bool ended_ = false;
 };
 

@@ -69,6 +69,21 @@ TEST(CallGate, TakesTheHostOfAPeerForItsRate) {
   EXPECT_TRUE(gate.Start("ipv4:192.0.2.2:5000", kNow).ok());
 }
 
+TEST(CallGate, LetsNoCallBeginAndWaitsForThoseThatDidWhenItCloses) {
+  Timers timers;
+  CallGate gate({}, timers);
+  gate.Enter();
+  std::atomic<bool> closed{false};
+  std::thread closing([&] {
+    gate.Close(absl::InfiniteDuration());
+    closed = true;
+  });
+  while (ReasonOf(gate.Start("ipv4:192.0.2.1:5000", kNow)) != "DRAINING") std::this_thread::yield();
+  EXPECT_FALSE(closed);
+  gate.Leave();
+  closing.join();
+}
+
 grpc::Status Get(ApiRig& rig, const std::string& name, v1::Job& job) {
   v1::GetJobRequest request;
   request.set_name(name);
