@@ -26,6 +26,7 @@ namespace adamant {
 namespace {
 
 constexpr int kMaxMessageBytes = 5 << 20;
+constexpr int kWindowBytes = 4 << 20;
 constexpr int kQuotaBytes = 256 << 20;
 constexpr const char* kServiceNames[] = {"adamant.v1.RobustnessService", "adamant.v1.BlobService",
                                          "adamant.v1.ModelService", "adamant.v1.DatasetService",
@@ -51,6 +52,10 @@ void Configure(grpc::ServerBuilder& builder, const ApiLimits& limits) {
   builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_IDLE_MS, Milliseconds(absl::Minutes(5)));
   builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_AGE_MS, Milliseconds(absl::Hours(1)));
   builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_AGE_GRACE_MS, Milliseconds(absl::Minutes(2)));
+  // A fixed window, not one that grows with the bandwidth: what an upload sends ahead of the disk
+  // is memory of the server.
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_BDP_PROBE, 0);
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, kWindowBytes);
   builder.AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, Milliseconds(absl::Seconds(5)));
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
   builder.AddChannelArgument(GRPC_ARG_ENABLE_CHANNELZ, 0);
