@@ -17,7 +17,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "absl/synchronization/mutex.h"
 #include "common/blob_name.h"
 #include "common/error_reason.h"
 #include "common/status_macros.h"
@@ -357,9 +356,6 @@ int Report(absl::string_view what, const absl::Status& status) {
 int RunDaemon(const v1::ServerConfig& config) {
   DrainSignals::Block();
   umask(0077);  // files, folders and sockets are for this user only
-  // Distributions build Abseil so that every lock, gRPC's as well, looks for cycles. Tests run the
-  // same classes in their own process, where that stays on.
-  absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);
   if (absl::Status status = SetUpLog(config.log_level(), config.log_format()); !status.ok()) {
     std::fprintf(stderr, "adamantd: %s\n", std::string(status.message()).c_str());
     return kExitConfiguration;
