@@ -44,7 +44,8 @@ bool HasOwnCap(absl::string_view method) {
 
 // These are served as bytes.
 bool ReceivesBytes(absl::string_view method) {
-  return absl::EndsWith(method, "/WatchJob") || absl::EndsWith(method, "/Write");
+  return absl::EndsWith(method, "/WatchJob") || absl::EndsWith(method, "/GetJob") ||
+         absl::EndsWith(method, "/Write");
 }
 
 std::string TraceId(const grpc::ServerContextBase& context) {

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -66,14 +67,7 @@ class WatchStream : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
     });
   }
 
-  void OnWriteDone(bool ok) override {
-    {
-      absl::MutexLock lock(&mutex_);
-      writing_ = false;
-      if (!ok) broken_ = true;
-    }
-    Advance();
-  }
+  void OnWriteDone(bool ok) override { Advance(ok); }
 
   void OnCancel() override {
     {
@@ -219,7 +213,8 @@ class WatchStream : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
     return Step::kFinish;
   }
 
-  void Advance() {
+  // `written`: how a write ended, if one did.
+  void Advance(std::optional<bool> written = std::nullopt) {
     const std::shared_ptr<WatchStream> alive = weak_from_this().lock();
     if (alive == nullptr) return;
     Step step;
@@ -227,6 +222,10 @@ class WatchStream : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
     absl::Status end;
     {
       absl::MutexLock lock(&mutex_);
+      if (written.has_value()) {
+        writing_ = false;
+        broken_ = broken_ || !*written;
+      }
       wake_at_ = absl::InfiniteFuture();
       step = Decide(absl::Now());
       after = cursor_.seq();
