@@ -118,4 +118,17 @@ bool __wrap__ZNK4absl7debian312Notification30WaitForNotificationWithTimeoutENS0_
   return met;
 }
 
+// What a thread did before it counted down comes before what the waiting thread does.
+bool __real__ZN4absl7debian315BlockingCounter14DecrementCountEv(void* counter);
+bool __wrap__ZN4absl7debian315BlockingCounter14DecrementCountEv(void* counter) {
+  __tsan_release(counter);
+  return __real__ZN4absl7debian315BlockingCounter14DecrementCountEv(counter);
+}
+
+void __real__ZN4absl7debian315BlockingCounter4WaitEv(void* counter);
+void __wrap__ZN4absl7debian315BlockingCounter4WaitEv(void* counter) {
+  __real__ZN4absl7debian315BlockingCounter4WaitEv(counter);
+  __tsan_acquire(counter);
+}
+
 }  // extern "C"
