@@ -19,7 +19,8 @@ namespace adamant {
 namespace {
 
 // Retries of unary, idempotent methods only; WaitJob and the streams are resumed by the loops of
-// this library, Explain is for the caller to repeat.
+// this library, Explain is for the caller to repeat. CANCELLED comes from a server that closes its
+// connections; a call that this side cancels is never retried.
 constexpr char kServiceConfig[] = R"({
   "methodConfig": [{
     "name": [
@@ -40,7 +41,7 @@ constexpr char kServiceConfig[] = R"({
       {"service": "adamant.v1.DatasetService"},
       {"service": "adamant.v1.SystemService"}],
     "retryPolicy": {"maxAttempts": 5, "initialBackoff": "0.1s", "maxBackoff": "5s",
-                    "backoffMultiplier": 2, "retryableStatusCodes": ["UNAVAILABLE"]}
+                    "backoffMultiplier": 2, "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"]}
   }],
   "retryThrottling": {"maxTokens": 10, "tokenRatio": 0.1}
 })";

@@ -178,13 +178,14 @@ class Server {
     ASSIGN_OR_RETURN(catalog_, LoadCatalog(command, folder_.Path("catalog")));
     const std::vector<Slot> slots = MakeSlots(config_, catalog_);
     metrics_ = std::make_unique<Metrics>(MakeMetricsOptions(catalog_, slots.size()));
-    ASSIGN_OR_RETURN(
-        store_,
-        OpenSqliteStore({.path = folder_.Path("store.db"),
-                         .on_fatal = OnStoreFailed,
-                         .on_transaction = [this](absl::string_view op, absl::Duration taken) {
-                           metrics_->StoreTransaction(op, absl::ToDoubleSeconds(taken));
-                         }}));
+    SqliteStoreOptions store;
+    store.path = folder_.Path("store.db");
+    store.on_fatal = OnStoreFailed;
+    store.on_transaction = [this](absl::string_view op, absl::Duration taken) {
+      metrics_->StoreTransaction(op, absl::ToDoubleSeconds(taken));
+    };
+    store.on_error = [this](absl::string_view op) { metrics_->StoreError(op); };
+    ASSIGN_OR_RETURN(store_, OpenSqliteStore(std::move(store)));
     ledger_ = std::make_unique<DiskLedger>(DiskLedgerOptions{.folder = folder_.path()});
     RETURN_IF_ERROR(ledger_->Tend());
     ASSIGN_OR_RETURN(blobs_, LocalBlobStore::Open(folder_.path(), {.ledger = ledger_.get(),
@@ -254,6 +255,7 @@ class Server {
 
   CollectorOptions CollectOptions() const {
     CollectorOptions options;
+    options.log_folder = folder_.Path("logs");
     options.backup_folder = folder_.Path("backups");
     options.backup_every = absl::Hours(config_.backup_every_hours());
     return options;

@@ -7,12 +7,14 @@
 #include <grpcpp/resource_quota.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <chrono>
 #include <thread>
 #include <utility>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "server/api/blob_service.h"
 #include "server/api/call_context.h"
 #include "server/api/call_gate.h"
@@ -26,7 +28,9 @@ namespace adamant {
 namespace {
 
 constexpr int kMaxMessageBytes = 5 << 20;
+constexpr int kWindowBytes = 4 << 20;
 constexpr int kQuotaBytes = 256 << 20;
+constexpr absl::Duration kLastWords = absl::Seconds(1);  // for the answers of calls that are ended
 constexpr const char* kServiceNames[] = {"adamant.v1.RobustnessService", "adamant.v1.BlobService",
                                          "adamant.v1.ModelService", "adamant.v1.DatasetService",
                                          "adamant.v1.SystemService"};
@@ -51,6 +55,10 @@ void Configure(grpc::ServerBuilder& builder, const ApiLimits& limits) {
   builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_IDLE_MS, Milliseconds(absl::Minutes(5)));
   builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_AGE_MS, Milliseconds(absl::Hours(1)));
   builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_AGE_GRACE_MS, Milliseconds(absl::Minutes(2)));
+  // A fixed window, not one that grows with the bandwidth: what an upload sends ahead of the disk
+  // is memory of the server.
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_BDP_PROBE, 0);
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, kWindowBytes);
   builder.AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, Milliseconds(absl::Seconds(5)));
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
   builder.AddChannelArgument(GRPC_ARG_ENABLE_CHANNELZ, 0);
@@ -68,7 +76,8 @@ void Configure(grpc::ServerBuilder& builder, const ApiLimits& limits) {
 
 struct ApiServer::Impl {
   Impl(ServiceParts& parts, const ServerFacts& facts)
-      : gate(parts.limits, parts.timers),
+      : hub(parts.hub),
+        gate(parts.limits, parts.timers),
         robustness(parts, gate),
         blobs(parts),
         models(parts),
@@ -77,6 +86,7 @@ struct ApiServer::Impl {
 
   void SetServing(bool serving) { server->GetHealthCheckService()->SetServingStatus(serving); }
 
+  EventHub& hub;
   CallGate gate;
   RobustnessServiceImpl robustness;
   BlobServiceImpl blobs;
@@ -144,11 +154,18 @@ std::shared_ptr<grpc::Channel> ApiServer::InProcessChannel() {
 
 void ApiServer::SetNotServing() { impl_->system.EndServing(); }
 
-void ApiServer::GoAway() { impl_->robustness.GoAway(); }
+void ApiServer::GoAway() { impl_->hub.GoAway(); }
 
 void ApiServer::Shutdown(absl::Duration grace) {
-  impl_->server->Shutdown(std::chrono::system_clock::now() +
-                          std::chrono::milliseconds(absl::ToInt64Milliseconds(grace)));
+  const absl::Time end = absl::Now() + grace;
+  impl_->gate.Close();
+  if (!impl_->gate.AwaitIdle(grace - std::min(grace, kLastWords))) {
+    impl_->gate.EndCalls();
+    impl_->gate.AwaitIdle(std::max(end - absl::Now(), absl::ZeroDuration()));
+  }
+  // At once: a later deadline waits for every client to close its connection, which an idle one
+  // does not do for seconds, and cancels the calls that still come meanwhile.
+  impl_->server->Shutdown(std::chrono::system_clock::now());
   impl_->server->Wait();
 }
 

@@ -20,9 +20,6 @@ class RobustnessServiceImpl : public v1::RobustnessService::WithRawCallbackMetho
   RobustnessServiceImpl(ServiceParts& parts, CallGate& gate)
       : parts_(parts), submitter_(parts, gate), watches_(parts) {}
 
-  // Drain: says GOING_AWAY to the watchers and ends their streams.
-  void GoAway() { watches_.GoAway(); }
-
   grpc::ServerUnaryReactor* TrainJob(grpc::CallbackServerContext* context,
                                      const v1::TrainJobRequest* request,
                                      v1::Job* response) override;

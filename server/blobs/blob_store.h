@@ -26,7 +26,7 @@ class BlobUpload {
   virtual ~BlobUpload() = default;
 
   // Adds bytes, one piece after the other, at size(). OUT_OF_RANGE when that would exceed the
-  // declared size; RESOURCE_EXHAUSTED when the disk is full. Every 64 MiB it is a Sync too. After
+  // declared size; RESOURCE_EXHAUSTED when the disk is full. Every 48 MiB it is a Sync too. After
   // an error the upload is over; what was durable stays staged.
   virtual absl::Status Append(absl::Span<const absl::string_view> pieces) = 0;
   absl::Status Append(absl::string_view bytes) { return Append(absl::MakeConstSpan(&bytes, 1)); }

@@ -19,7 +19,8 @@
 namespace adamant {
 namespace {
 
-constexpr int64_t kSyncBytes = int64_t{64} << 20;
+// With what a connection may hold beside, a break costs a client less than 64 MiB.
+constexpr int64_t kSyncBytes = int64_t{48} << 20;
 // The disk begins to write early, so that a sync finds little left to wait for.
 constexpr int64_t kWritebackBytes = int64_t{4} << 20;
 constexpr size_t kMaxVectors = 64;

@@ -206,40 +206,6 @@ TEST(ReadLog, FailsWhenFollowingEndsBeforeTheJobDoes) {
   EXPECT_TRUE(server.MakeClient()->ReadLog(request, ignore).ok());
 }
 
-TEST(Verbs, AreTriedAgainWhileTheServerIsUnavailable) {
-  FakeServer server;
-  const auto client = server.MakeClient();
-  for (auto verb : {&Client::CancelJob, &Client::PauseJob, &Client::ResumeJob}) {
-    server.jobs.unavailable = 1;  // more failures than successes would stop the retries
-    EXPECT_TRUE(((*client).*verb)("jobs/a", "").ok());
-  }
-  server.jobs.unavailable = 1;
-  EXPECT_TRUE(client->DeleteJob("jobs/a").ok());
-  EXPECT_EQ(server.jobs.verbs.size(), 8u);
-  EXPECT_EQ(server.jobs.verbs.back(), "delete jobs/a");
-}
-
-TEST(Verbs, GiveUpAfterFiveAttempts) {
-  FakeServer server;
-  server.jobs.unavailable = 100;
-  EXPECT_TRUE(absl::IsUnavailable(server.MakeClient()->PauseJob("jobs/a").status()));
-  EXPECT_EQ(server.jobs.verbs.size(), 5u);
-}
-
-TEST(Verbs, RetryAlwaysSendsARequestId) {
-  FakeServer server;
-  ASSERT_TRUE(server.MakeClient()->RetryJob("jobs/a", {}).ok());
-  EXPECT_EQ(server.jobs.retry.name(), "jobs/a");
-  EXPECT_EQ(server.jobs.retry.options().request_id().size(), 36u);
-}
-
-TEST(Explain, IsNotTriedAgain) {
-  FakeServer server;
-  server.jobs.unavailable = 1;
-  EXPECT_TRUE(absl::IsUnavailable(server.MakeClient()->Explain({}).status()));
-  EXPECT_EQ(server.jobs.explains, 1);
-}
-
 TEST(Metrics, AreCollectedFromAllPages) {
   FakeServer server;
   for (int i = 0; i < 2500; ++i) {

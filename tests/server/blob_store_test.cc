@@ -197,15 +197,15 @@ TEST_F(LocalBlobStoreTest, TellsOnlyDurableBytesOfAnUpload) {
   EXPECT_EQ(store_->StagedSize(Key(kId, blob)).value(), 6);
 }
 
-TEST_F(LocalBlobStoreTest, SyncsAnUploadEvery64Mebibytes) {
+TEST_F(LocalBlobStoreTest, SyncsAnUploadEvery48Mebibytes) {
   const std::string piece(1 << 20, 'p');
   v1::BlobRef blob = RefOf(piece);
-  blob.set_size_bytes(65 << 20);
+  blob.set_size_bytes(49 << 20);
   auto upload = store_->Begin(Key(kId, blob)).value();
-  for (int i = 0; i < 63; ++i) ASSERT_TRUE(upload->Append(piece).ok());
+  for (int i = 0; i < 47; ++i) ASSERT_TRUE(upload->Append(piece).ok());
   EXPECT_EQ(upload->committed_size(), 0);
   ASSERT_TRUE(upload->Append(piece).ok());
-  EXPECT_EQ(upload->committed_size(), 64 << 20);
+  EXPECT_EQ(upload->committed_size(), 48 << 20);
 }
 
 TEST_F(LocalBlobStoreTest, WritesPiecesInTheirOrder) {

@@ -57,7 +57,8 @@ class FakeJobs : public v1::RobustnessService::Service {
   std::vector<v1::Job> listed;
   std::vector<std::string> verbs;  // "pause jobs/x", in the order of the calls
   v1::RetryJobRequest retry;
-  int unavailable = 0;  // so many verbs and explains are answered UNAVAILABLE first
+  int unavailable = 0;  // so many verbs and explains are answered with `refusal` first
+  grpc::StatusCode refusal = grpc::StatusCode::UNAVAILABLE;
   int explains = 0;
   v1::ListJobsRequest list;  // the last one
   std::vector<v1::MetricPoint> points;
@@ -124,7 +125,7 @@ class FakeJobs : public v1::RobustnessService::Service {
   grpc::Status Explain(grpc::ServerContext*, const v1::ExplainRequest*,
                        v1::ExplainResponse*) override {
     ++explains;
-    return unavailable-- > 0 ? grpc::Status(grpc::StatusCode::UNAVAILABLE, "later")
+    return unavailable-- > 0 ? grpc::Status(refusal, "later")
                              : grpc::Status::OK;
   }
   grpc::Status ListMetricPoints(grpc::ServerContext*, const v1::ListMetricPointsRequest* request,
@@ -182,7 +183,7 @@ class FakeJobs : public v1::RobustnessService::Service {
 
   grpc::Status Verb(const std::string& verb, const v1::JobVerbRequest& request, v1::Job* out) {
     verbs.push_back(verb + " " + request.name());
-    if (unavailable-- > 0) return {grpc::StatusCode::UNAVAILABLE, "later"};
+    if (unavailable-- > 0) return {refusal, "later"};
     if (out != nullptr) *out = job;
     return grpc::Status::OK;
   }

@@ -190,6 +190,8 @@ class FakeWorker {
     report.set_steps(steps);
     report.set_weights_sha256(weights.sha256());
     report.set_resumed(resumed_);
+    report.set_reproducible(!resumed_);
+    if (resumed_) report.set_reproducible_reason("resumed");
     *report.mutable_weights() = weights;
     Send(frame);
     return 0;
