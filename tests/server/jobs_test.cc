@@ -5,6 +5,7 @@
 #include "common/error_reason.h"
 #include "common/files.h"
 #include "server/jobs/job_log.h"
+#include "tests/support/slowdown.h"
 #include "tests/support/workers/job_rig.h"
 
 namespace adamant {
@@ -228,7 +229,7 @@ TEST_F(JobsTest, WaitsForAModelThatIsBeingValidated) {
 }
 
 TEST_F(JobsTest, RejectsBadModelsWithTheReason) {
-  rig_.options.validation_limit = absl::Seconds(2);
+  rig_.options.validation_limit = absl::Seconds(2) * Slowdown();
   rig_.StartScheduler();
   const std::pair<std::string, std::string> rows[] = {
       {kRejectModel, "tensor conv.weight is missing"},
