@@ -64,6 +64,13 @@ bool UsesTls(const ClientOptions& options) {
   return !options.tls_ca.empty() || !options.tls_cert.empty() || !options.tls_key.empty();
 }
 
+// gRPC would take a file of another kind for a server that cannot be reached.
+absl::StatusOr<std::string> ReadPem(const std::string& path, absl::string_view kind) {
+  ASSIGN_OR_RETURN(std::string text, ReadFile(path));
+  if (absl::StrContains(text, kind)) return text;
+  return absl::InvalidArgumentError(absl::StrCat(path, " holds no PEM block \"", kind, "\""));
+}
+
 absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> MakeCredentials(
     const ClientOptions& options) {
   if (!UsesTls(options)) return grpc::InsecureChannelCredentials();
@@ -73,11 +80,11 @@ absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> MakeCredentials(
   }
   grpc::SslCredentialsOptions ssl;  // an empty pem_root_certs means the system's
   if (!options.tls_ca.empty()) {
-    ASSIGN_OR_RETURN(ssl.pem_root_certs, ReadFile(options.tls_ca));
+    ASSIGN_OR_RETURN(ssl.pem_root_certs, ReadPem(options.tls_ca, "CERTIFICATE-----"));
   }
   if (!options.tls_cert.empty()) {
-    ASSIGN_OR_RETURN(ssl.pem_cert_chain, ReadFile(options.tls_cert));
-    ASSIGN_OR_RETURN(ssl.pem_private_key, ReadFile(options.tls_key));
+    ASSIGN_OR_RETURN(ssl.pem_cert_chain, ReadPem(options.tls_cert, "CERTIFICATE-----"));
+    ASSIGN_OR_RETURN(ssl.pem_private_key, ReadPem(options.tls_key, "PRIVATE KEY-----"));
   }
   return grpc::SslCredentials(ssl);
 }

@@ -37,18 +37,18 @@ function(adamant_uses_torch target)
   endif()
 endfunction()
 
-# Under AddressSanitizer gRPC's and protobuf's headers cost most of a compilation: one precompiled header of them for all
-# targets that see both.
+# Under AddressSanitizer gRPC's and protobuf's headers cost most of a compilation: they are precompiled once for the server
+# and once for the client, for all targets with the same flags.
 function(adamant_precompiles_grpc target)
   if(NOT ADAMANT_SANITIZE MATCHES address)
     return()
   endif()
-  if(target STREQUAL adamant_server)
-    target_precompile_headers(${target} PRIVATE <grpcpp/grpcpp.h> <gmock/gmock.h> <gtest/gtest.h> <absl/status/statusor.h>
-      <absl/synchronization/notification.h> <adamant/v1/robustness_service.grpc.pb.h> <adamant/v1/blob.grpc.pb.h>
-      <adamant/v1/model.grpc.pb.h> <adamant/v1/dataset.grpc.pb.h> <adamant/v1/system.grpc.pb.h>
-      <adamant/worker/v1/worker.pb.h>)
-  else()
-    target_precompile_headers(${target} REUSE_FROM adamant_server)
+  if(ARGC EQUAL 2)
+    target_precompile_headers(${target} REUSE_FROM ${ARGV1})
+    return()
   endif()
+  target_precompile_headers(${target} PRIVATE <grpcpp/grpcpp.h> <gmock/gmock.h> <gtest/gtest.h> <absl/status/statusor.h>
+    <absl/synchronization/notification.h> <adamant/v1/robustness_service.grpc.pb.h> <adamant/v1/blob.grpc.pb.h>
+    <adamant/v1/model.grpc.pb.h> <adamant/v1/dataset.grpc.pb.h> <adamant/v1/system.grpc.pb.h>
+    <adamant/worker/v1/worker.pb.h>)
 endfunction()
