@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What gradient attacks share: their common parameters, targets, and the set of rows that are still
-// in search.
+// What gradient attacks share: targets, and the set of rows that are still in search.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -12,30 +11,11 @@
 
 #include "core/attacks/attack.h"
 #include "core/attacks/losses.h"
+#include "core/attacks/search_options.h"
 #include "core/attacks/steps.h"
 #include "core/base/rng.h"
 
 namespace adamant {
-
-enum class Keep { kLast, kBestLoss, kFirstSuccess };
-
-// Parameters that every gradient attack accepts.
-struct SearchOptions {
-  std::string loss = "ce";
-  std::string target = "none";  // none, least_likely, next, random_wrong, rank:r, given
-  Keep keep = Keep::kLast;      // craft mode
-  Numerics numerics = Numerics::kStrong;
-  bool early_stop = true;
-  bool predicted_label = false;  // ascend away from the clean prediction instead of the label
-  int64_t restarts = 1;
-};
-
-std::vector<Param> SearchParams();
-// Throws std::invalid_argument for a target or a combination that does not exist.
-SearchOptions ParseSearch(const Params& params);
-// What the attack substitutes for a model of few classes, for Attack::Notes.
-std::vector<std::string> LossNotes(const SearchOptions& options, int64_t num_classes);
-std::vector<Param> Joined(std::vector<Param> first, std::vector<Param> second);
 
 // The rows of one Run that are still in search: gradients and logits for them, claims, and what is
 // returned in the end. After Observe the caller's state tensors hold the remaining rows only. Not
@@ -56,7 +36,8 @@ class Search {
   void AimAt(int64_t rank);
   at::Tensor Start(bool random) const;  // the given start, a random one, or the clean images
 
-  at::Tensor SurfaceStart() const;  // the given start, or one on the ball's surface
+  // The given start, or one on the surface of the ball, of a ball `times` as large.
+  at::Tensor SurfaceStart(double times = 1) const;
 
   // Of the options' loss, or of `loss`.
   LossGradient Gradient(const at::Tensor& images);
@@ -73,9 +54,11 @@ class Search {
   // `state` (each [M,...]; undefined ones stay so).
   void Observe(at::Tensor& images, LossGradient& seen, int64_t step,
                std::initializer_list<at::Tensor*> state = {});
-  // The same for minimum-norm attacks. `success` (bool [M]) tells which images reach the attack's
-  // aim: those nearer to the clean image than any before are kept, those inside the threat model
-  // claimed.
+  // Counts what Observe counts, for an iterate that cannot be claimed.
+  void CountUntested(const LossGradient& seen, bool moved);
+  // As Observe, for minimum-norm attacks. `success` (bool [M]) tells which images reach the
+  // attack's aim: those nearer to the clean image than any before are kept, those inside the threat
+  // model claimed.
   void ObserveNearest(at::Tensor& images, const at::Tensor& success, int64_t step,
                       std::initializer_list<at::Tensor*> state = {});
   // Claims every row, for images that were not evaluated. They become the result.
@@ -87,6 +70,7 @@ class Search {
   // Whether the last iterate of a restart has to be evaluated.
   bool wants_last() const;
   const FeasibleSet& set() const { return set_; }
+  const SearchOptions& options() const { return options_; }
   const Aims& aims() const { return aims_; }        // of the rows in search
   const at::Tensor& rows() const { return rows_; }  // int64 [M]: positions within the batch
   at::Tensor ids() const;                           // int64 [M], CPU: keys of the draws
@@ -96,6 +80,12 @@ class Search {
   at::Tensor best_images() const;  // [M,C,H,W]: what would be returned now
   DrawAt Draw(Purpose purpose, int64_t step, int64_t draw = 0) const;
   Rng RngOf(int64_t id) const;
+  at::Tensor Signs() const;  // [M,C,H,W]: random signs, of the start
+  at::Tensor Uniform(int64_t values, const DrawAt& at) const;  // [M,values], in [0,1)
+  // The noise of a random model in the passes over the rows in search that follow; see ModelNoise.
+  // Without effect on a model that does not declare its noise.
+  void SetNoise(const DrawAt& at);
+  void SilenceNoise();
   AttackResult Result() &&;
 
  private:
