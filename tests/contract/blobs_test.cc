@@ -11,6 +11,7 @@
 #include "tests/support/api/api_rig.h"
 #include "tests/support/blobs/write_call.h"
 #include "tests/support/programs/program.h"
+#include "tests/support/slowdown.h"
 
 namespace adamant {
 namespace {
@@ -74,6 +75,7 @@ int64_t MemoryKilobytes(pid_t pid, const std::string& field) {
 
 // ADAMANT_T20_GIB sets the size of the blob; 6 is the size of the contract.
 TEST(T20, ALargeUploadDoesNotGrowTheServer) {
+  if (Slowdown() > 1) GTEST_SKIP() << "a sanitizer keeps freed memory for a while";
   const int64_t gib = std::max<int64_t>(Gibibytes("ADAMANT_T20_GIB"), 1);
   const TemporaryFolder folder;
   const std::string path = folder.path() + "/sparse";
