@@ -107,6 +107,8 @@ void Search::SetAims() {
   aims_ = all_aims_.Select(rows_);
 }
 
+void Search::AimAt(const at::Tensor& targets) { aims_.targets = targets; }
+
 void Search::AimAt(int64_t rank) {
   all_aims_.targets = RankTarget(AllCleanLogits(), labels_, rank);
   aims_ = all_aims_.Select(rows_);
@@ -146,6 +148,13 @@ bool Search::BeginRestart(int64_t restart, int64_t slot) {
   return !empty();
 }
 
+bool Search::BeginRestart(int64_t restart, int64_t slot, const at::Tensor& among) {
+  restart_ = restart;
+  slot_ = slot;
+  SetRows(among.index_select(0, Positions(accepted_.index_select(0, among).logical_not())));
+  return !empty();
+}
+
 at::Tensor Search::Start(bool random) const {
   if (settings_.start.defined()) {
     return set_.Project(settings_.start.index_select(0, rows_));
@@ -169,7 +178,12 @@ void Search::Count(const at::Tensor& counter, const at::Tensor& amount) const {
 LossGradient Search::Gradient(const at::Tensor& images) { return Gradient(images, loss_); }
 
 LossGradient Search::Gradient(const at::Tensor& images, const LossFunction& loss) {
-  LossGradient seen = victim_.Gradient(images, aims_, loss);
+  return Gradient(images, loss, {});
+}
+
+LossGradient Search::Gradient(const at::Tensor& images, const LossFunction& loss,
+                              const at::Tensor& slopes) {
+  LossGradient seen = victim_.Gradient(images, aims_, loss, slopes);
   Count(result_.counts.forwards, at::ones_like(rows_));
   CountGradient(seen, at::ones_like(rows_, at::kBool));
   return seen;
@@ -188,10 +202,7 @@ LossGradient Search::Gradient(RecordedPass& pass, const LossFunction& loss, bool
 }
 
 void Search::CountGradient(const LossGradient& seen, const at::Tensor& wanted) {
-  Count(result_.counts.backwards, wanted);
-  Count(result_.counts.nonfinite_grads, seen.nonfinite.logical_and(wanted));
-  const at::Tensor zero = seen.gradient.flatten(1).any(1).logical_or(seen.nonfinite).logical_not();
-  Count(result_.counts.zero_grads, zero.logical_and(wanted));
+  CountGradient(seen, wanted, rows_);
 }
 
 at::Tensor Search::Logits(const at::Tensor& images) {
@@ -208,7 +219,7 @@ LossGradient Search::Loss(const at::Tensor& images) {
 }
 
 void Search::Observe(at::Tensor& images, LossGradient& seen, int64_t step,
-                     std::initializer_list<at::Tensor*> state) {
+                     absl::Span<at::Tensor* const> state) {
   if (step > 0) Count(result_.counts.steps, at::ones_like(rows_));
   const at::Tensor bad = seen.loss == -kInfinity;
   Count(result_.counts.nonfinite_logits, bad);
@@ -237,28 +248,6 @@ void Search::CountUntested(const LossGradient& seen, bool moved) {
   Count(result_.counts.nonfinite_logits, seen.loss == -kInfinity);
 }
 
-void Search::ObserveNearest(at::Tensor& images, const at::Tensor& success, int64_t step,
-                            std::initializer_list<at::Tensor*> state) {
-  if (step > 0) Count(result_.counts.steps, at::ones_like(rows_));
-  const at::Tensor distance = RowNorm(set_.threat().norm, images - set_.origin());
-  if (!result_.min_norm.defined()) {
-    result_.min_norm = at::full({images_.size(0)}, kInfinity, images_.options().dtype(at::kDouble));
-  }
-  const at::Tensor before = nearest();
-  const at::Tensor nearer = success.logical_and(distance < before);
-  if (!nearer.any().item<bool>()) return;
-  PutRows(result_.min_norm, rows_, at::where(nearer, distance, before));
-  PutRows(result_.images, rows_,
-          at::where(PerRow(nearer), images, result_.images.index_select(0, rows_)));
-  if (settings_.judge == nullptr) return;
-  const at::Tensor claimed = nearer.logical_and(distance <= ClaimDistance(set_.threat()))
-                                 .logical_and(accepted_.index_select(0, rows_).logical_not());
-  if (!claimed.any().item<bool>()) return;
-  const at::Tensor chosen = Positions(claimed);
-  const at::Tensor keep = Remaining(chosen, Submit(chosen, images, step));
-  if (options_.early_stop && !settings_.nearest && keep.defined()) KeepRows(keep, images, state);
-}
-
 at::Tensor Search::Remaining(const at::Tensor& chosen, const at::Tensor& accepted) const {
   const at::Tensor gone = chosen.masked_select(accepted);
   if (gone.size(0) == 0) return {};
@@ -266,7 +255,7 @@ at::Tensor Search::Remaining(const at::Tensor& chosen, const at::Tensor& accepte
 }
 
 void Search::KeepRows(const at::Tensor& keep, at::Tensor& images,
-                      std::initializer_list<at::Tensor*> state) {
+                      absl::Span<at::Tensor* const> state) {
   rows_ = rows_.index_select(0, keep);
   set_ = set_.Select(keep);
   row_labels_ = row_labels_.index_select(0, keep);
@@ -279,15 +268,6 @@ at::Tensor Search::ids() const { return ids_.index_select(0, rows_.to(ids_.devic
 
 at::Tensor Search::clean_logits() { return AllCleanLogits().index_select(0, rows_); }
 
-at::Tensor Search::best_images() const { return result_.images.index_select(0, rows_); }
-
-at::Tensor Search::nearest() const {
-  if (!result_.min_norm.defined()) {
-    return at::full({rows_.size(0)}, kInfinity, images_.options().dtype(at::kDouble));
-  }
-  return result_.min_norm.index_select(0, rows_);
-}
-
 DrawAt Search::Draw(Purpose purpose, int64_t step, int64_t draw) const {
   return {.step = static_cast<uint32_t>(step),
           .restart = static_cast<uint16_t>(restart_),
@@ -296,10 +276,8 @@ DrawAt Search::Draw(Purpose purpose, int64_t step, int64_t draw) const {
           .draw = static_cast<uint16_t>(draw)};
 }
 
-at::Tensor Search::Signs() const {
-  const DrawAt at = Draw(Purpose::kStart, 0);
-  return DrawRows(set_.origin(), ids(), settings_.seed, settings_.stream,
-                  [&](const Rng& rng, absl::Span<float> out) { rng.Signs(at, out); });
+at::Tensor Search::DrawEach(const std::function<void(const Rng&, absl::Span<float>)>& draw) const {
+  return DrawRows(set_.origin(), ids(), settings_.seed, settings_.stream, draw);
 }
 
 at::Tensor Search::Uniform(int64_t values, const DrawAt& at) const {

@@ -10,8 +10,6 @@
 #include "absl/strings/strip.h"
 
 namespace adamant {
-namespace {
-
 void CheckTarget(const std::string& target) {
   for (const char* known : {"none", "least_likely", "next", "random_wrong", "given"}) {
     if (target == known) return;
@@ -21,8 +19,6 @@ void CheckTarget(const std::string& target) {
       "unknown target \"", target,
       "\"; known: none, least_likely, next, random_wrong, rank:1, rank:2, ..., given"));
 }
-
-}  // namespace
 
 int64_t TargetRank(absl::string_view target) {
   int64_t rank = 0;
