@@ -266,7 +266,7 @@ const Registration<Attack> kApgdCe{
      .paper = "Croce and Hein 2020, arXiv 2003.01690",
      .params = ApgdParams({.loss = "ce", .restarts = 0}),
      .norms = {"linf", "l2", "l1"},
-     .test_params = {{"steps", 12}}},
+     .test_params = {{"steps", 12}, {"restarts", 1}}},
     MakeApgd};
 
 const Registration<Attack> kApgdDlr{
@@ -275,7 +275,7 @@ const Registration<Attack> kApgdDlr{
      .paper = "Croce and Hein 2020, arXiv 2003.01690",
      .params = ApgdParams({.loss = "dlr", .restarts = 0}),
      .norms = {"linf", "l2", "l1"},
-     .test_params = {{"steps", 12}}},
+     .test_params = {{"steps", 12}, {"restarts", 1}}},
     MakeApgd};
 
 const Registration<Attack> kApgdT{
@@ -288,7 +288,7 @@ const Registration<Attack> kApgdT{
                      .Range(0, 100000)
                      .Doc("classes next to the label in the clean ranking; 0: 9, but 5 under L1")}),
      .norms = {"linf", "l2", "l1"},
-     .test_params = {{"steps", 12}, {"n_targets", 3}}},
+     .test_params = {{"steps", 12}, {"restarts", 1}, {"n_targets", 3}}},
     MakeApgd};
 
 }  // namespace

@@ -55,7 +55,10 @@ class Fgsm final : public Attack {
   at::Tensor Start(const Search& search, double epsilon) const {
     if (sign_reach_ == 0) return search.Start(uniform_);
     const at::Tensor& x = search.set().origin();
-    return search.set().Project(x + sign_reach_ * epsilon * search.Signs().view_as(x));
+    const DrawAt at = search.Draw(Purpose::kStart, 0);
+    const at::Tensor signs =
+        search.DrawEach([&](const Rng& rng, absl::Span<float> out) { rng.Signs(at, out); });
+    return search.set().Project(x + sign_reach_ * epsilon * signs);
   }
 
   SearchOptions options_;

@@ -280,12 +280,6 @@ at::Tensor Search::DrawEach(const std::function<void(const Rng&, absl::Span<floa
   return DrawRows(set_.origin(), ids(), settings_.seed, settings_.stream, draw);
 }
 
-at::Tensor Search::Signs() const {
-  const DrawAt at = Draw(Purpose::kStart, 0);
-  return DrawRows(set_.origin(), ids(), settings_.seed, settings_.stream,
-                  [&](const Rng& rng, absl::Span<float> out) { rng.Signs(at, out); });
-}
-
 at::Tensor Search::Uniform(int64_t values, const DrawAt& at) const {
   return DrawRows(images_.new_empty({rows_.size(0), values}), ids(), settings_.seed,
                   settings_.stream,

@@ -38,7 +38,6 @@ class Search {
   void AimAt(int64_t rank);
   void AimAt(const at::Tensor& targets);  // int64 [M], one class for each row in search
   at::Tensor Start(bool random) const;    // the given start, a random one, or the clean images
-
   // The given start, or one on the surface of the ball, of a ball `times` as large.
   at::Tensor SurfaceStart(double times = 1) const;
 
@@ -101,7 +100,6 @@ class Search {
   Rng RngOf(int64_t id) const;
   // [M,C,H,W]: each row filled by draw(stream of its sample, values of the row).
   at::Tensor DrawEach(const std::function<void(const Rng&, absl::Span<float>)>& draw) const;
-  at::Tensor Signs() const;  // [M,C,H,W]: random signs, of the start
   at::Tensor Uniform(int64_t values, const DrawAt& at) const;  // [M,values], in [0,1)
   // The noise of a random model in the passes over the rows in search that follow; see ModelNoise.
   // Without effect on a model that does not declare its noise.
