@@ -111,8 +111,8 @@ TEST_F(JournalTest, ManyStopsInOneRunChangeNothing) {
   const EvaluationResult whole = *Run(0);
   saved_.clear();
   int stops = 0;
-  absl::StatusOr<EvaluationResult> result = Run(80);
-  while (absl::IsCancelled(result.status()) && ++stops < 100) result = Run(80);
+  absl::StatusOr<EvaluationResult> result = Run(50);
+  while (absl::IsCancelled(result.status()) && ++stops < 100) result = Run(50);
   ASSERT_TRUE(result.ok()) << result.status();
   EXPECT_GT(stops, 1);
   EXPECT_EQ(Bytes(*result), Bytes(whole));
