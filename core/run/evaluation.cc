@@ -162,8 +162,9 @@ absl::Status Evaluation::RunInstance(int index) {
   const size_t replayed = begin;
   Victim victim(model_, BatchNormMode::kEval, compute_batch_);
   const double share = 0.9 / static_cast<double>(instances_.size());
+  const size_t most = instances_[index].whole_set ? open.size() : static_cast<size_t>(batch_size_);
   while (begin < open.size() && !ShouldStop()) {
-    const size_t count = std::min(static_cast<size_t>(batch_size_), open.size() - begin);
+    const size_t count = std::min(most, open.size() - begin);
     ASSIGN_OR_RETURN(const BatchRecord batch,
                      RunBatch(index, absl::MakeConstSpan(open).subspan(begin, count), victim));
     state_.Apply(batch);

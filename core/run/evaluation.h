@@ -35,6 +35,7 @@ struct AttackInstance {
   std::string stream;        // of the random draws
   v1::PluginSpec spec;       // complete
   bool no_ball = false;      // the attack has a budget of its own: only the box is checked
+  bool whole_set = false;    // the attack compares samples: it gets all of them in one batch
   bool replays_set = false;  // the attack's images come from a crafted set
   v1::ThreatModel given;     // as asked, with this epsilon
   ThreatModel threat;

@@ -88,6 +88,7 @@ class Conformance : public ::testing::TestWithParam<Case> {
     if (GetParam().device == at::kCUDA && !at::hasCUDA()) GTEST_SKIP() << "no CUDA device";
     v1::PluginSpec spec;
     spec.set_name(GetParam().attack);
+    if (HasTrait(GetParam().attack, "replays_set")) GTEST_SKIP() << "has no search of its own";
     const absl::Status made = MakePlugin<Attack>(spec).status();
     if (absl::StrContains(made.message(), "cannot run stage")) GTEST_SKIP() << made;
   }
@@ -482,7 +483,9 @@ TEST_P(Conformance, GoesOnAfterARejectedClaim) {  // C20
   const SampleCounts& counts = refused.counts;
   const at::Tensor forwards =
       counts.extra_forwards.defined() ? counts.forwards - counts.extra_forwards : counts.forwards;
-  EXPECT_EQ(forwards.min().item<int64_t>(), forwards.max().item<int64_t>());
+  if (!HasTrait(GetParam().attack, "whole_set")) {
+    EXPECT_EQ(forwards.min().item<int64_t>(), forwards.max().item<int64_t>());
+  }
   EXPECT_GT(forwards.min().item<int64_t>(), 0);
 }
 
