@@ -92,19 +92,34 @@ std::string TablesHtml(const google::protobuf::RepeatedPtrField<v1::AnalysisTabl
   return html;
 }
 
+std::vector<std::string> FailedChecks(const v1::AttackReport& report) {
+  std::vector<std::string> texts;
+  for (const v1::ValidityCheck& check : report.checks()) {
+    if (check.status() != v1::ValidityCheck::FAIL) continue;
+    texts.push_back(
+        absl::StrCat(check.id(), " ",
+                     absl::AsciiStrToLower(absl::StripPrefix(
+                         v1::ValidityCheck::Severity_Name(check.severity()), "SEVERITY_")),
+                     ": ", check.text()));
+  }
+  return texts;
+}
+
 std::string AttackHtml(const v1::Job& job) {
   const v1::AttackReport& report = job.result().attack();
   const double level =
       job.spec().attack().has_confidence_level() ? job.spec().attack().confidence_level() : 0.95;
   std::string html = absl::StrCat(
-      "<div class=\"cards\">", AccuracyCard("Robust accuracy", report.robust_accuracy(), level),
-      AccuracyCard("Clean accuracy", report.clean_accuracy(), level),
-      Card("Of the correct samples", PercentText(report.robust_of_correct_ratio()), "stay robust"),
+      "<div class=\"cards\">",
       Card("Verdict",
            report.verdict() == v1::VERDICT_UNSPECIFIED ? "UNCHECKED"
                                                        : v1::Verdict_Name(report.verdict()),
            report.verdict_reason()),
+      AccuracyCard("Robust accuracy (upper bound)", report.robust_accuracy(), level),
+      AccuracyCard("Clean accuracy", report.clean_accuracy(), level),
+      Card("Of the correct samples", PercentText(report.robust_of_correct_ratio()), "stay robust"),
       "</div>\n");
+  html += NotesHtml("What speaks against the number", FailedChecks(report));
   Rows rows;
   for (const v1::AttackBlock& block : report.attacks()) {
     rows.push_back({absl::StrCat(block.position()), PluginText(block.attack()),

@@ -116,8 +116,6 @@ void FillReport(const EvaluationResult& result, const std::vector<AttackInstance
   *report.mutable_robust_accuracy() = MakeAccuracy(robust, n, z);
   report.set_robust_of_correct_ratio(
       clean > 0 ? static_cast<double>(robust) / static_cast<double>(clean) : 0);
-  report.set_verdict(v1::UNCHECKED);
-  report.set_verdict_reason("validity checks are not part of this release");
   for (size_t i = 0; i < instances.size(); ++i) {
     *report.add_attacks() = MakeBlock(result, instances[i], result.instances[i], spec, num_classes);
   }

@@ -15,6 +15,7 @@
 #include "core/run/attack_report.h"
 #include "core/run/fingerprint.h"
 #include "core/run/inputs.h"
+#include "core/run/validity.h"
 
 namespace adamant {
 namespace {
@@ -212,6 +213,8 @@ absl::Status EvaluateModel(Model& model, const DataSlice& data, const v1::Attack
   report.set_config_hash(ConfigHash(spec, instances, report));
   RETURN_IF_ERROR(WriteFiles(result, samples, instances, spec, context, report));
   RETURN_IF_ERROR(RunAnalyses(model, data, spec, options, control, context, report));
+  RETURN_IF_ERROR(
+      RunValidityChecks({model, samples, spec, instances, options, result, control}, report));
   report.set_seconds(std::chrono::duration<double>(Clock::now() - start).count());
   return absl::OkStatus();
 }
