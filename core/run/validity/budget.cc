@@ -114,7 +114,7 @@ Finding PreprocessingGap(const ValidityFacts& facts) {
   constexpr double kMostLost = 0.05;
   if (facts.broken == 0) return NotRun("no adversarial image was found");
   const double lost =
-      1 - static_cast<double>(facts.broken_8bit) / static_cast<double>(facts.broken);
+      static_cast<double>(facts.broken - facts.broken_8bit) / static_cast<double>(facts.broken);
   const Numbers numbers{lost, kMostLost, facts.broken};
   if (lost <= kMostLost) return Passes(numbers);
   return Fails(

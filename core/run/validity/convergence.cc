@@ -10,6 +10,7 @@ namespace adamant::validity {
 namespace {
 
 constexpr double kMostPoints = 0.5;
+constexpr double kSlack = 1e-9;  // of differences of floating-point numbers
 constexpr size_t kLastSteps = 10;
 constexpr double kMostRise = 0.05;
 
@@ -49,7 +50,7 @@ Finding Convergence(const ValidityFacts& facts) {
     const double drop = step.robust_before - step.robust_after;
     const Numbers numbers{drop, kMostPoints, facts.samples};
     const double rise = step.loss_after - step.loss_before;
-    if (drop > kMostPoints || rise > 0.01 * std::abs(step.loss_before)) {
+    if (drop > kMostPoints + kSlack || rise > 0.01 * std::abs(step.loss_before)) {
       found = Fails(kWarning, numbers, absl::StrFormat("not converged at %d steps", step.steps));
     } else if (found.status == v1::ValidityCheck::PASS) {
       found = Passes(numbers);
@@ -91,7 +92,7 @@ Finding Restarts(const ValidityFacts& facts) {
   if (!facts.restarts.ok()) return NotRun(std::string(facts.restarts.status().message()));
   const auto [before, after] = *facts.restarts;
   const Numbers numbers{before - after, kMostPoints, facts.samples};
-  if (before - after <= kMostPoints) return Passes(numbers);
+  if (before - after <= kMostPoints + kSlack) return Passes(numbers);
   return Fails(kWarning, numbers,
                absl::StrFormat("more restarts still help: %.2f %% -> %.2f %%", before, after));
 }
@@ -112,7 +113,7 @@ Finding LossDisagreement(const ValidityFacts& facts) {
   for (const LossPair& pair : *facts.losses) {
     const double gap = std::abs(pair.first_robust - pair.second_robust);
     const Numbers numbers{gap, kMostGap, facts.samples};
-    if (gap > kMostGap + 1e-9) {
+    if (gap > kMostGap + kSlack) {
       const std::string& weak = pair.first_robust > pair.second_robust ? pair.first : pair.second;
       return Fails(kWarning, numbers,
                    absl::StrFormat("the %s attack misses %.2f points", weak, gap));

@@ -18,7 +18,7 @@ Finding IterativeVsOneStep(const ValidityFacts& facts) {
                             ? 100 * static_cast<double>(*seen.only_one_step) / n
                             : seen.iterative - seen.one_step;
   const Numbers numbers{points, kMostPoints, seen.samples};
-  if (points <= kMostPoints) return Passes(numbers);
+  if (points <= kMostPoints + 1e-9) return Passes(numbers);
   const int64_t count =
       seen.only_one_step.value_or(static_cast<int64_t>(std::llround(points * n / 100)));
   return Fails(kWarning, numbers,
