@@ -98,7 +98,7 @@ AttackFacts MakeAttackFacts(const ValidityInput& input, const v1::AttackReport& 
   out.label = instance.name;
   out.norm = instance.given.norm();
   out.epsilon = instance.threat.epsilon;
-  out.own_budget = instance.given.norm() == v1::NORM_UNSPECIFIED;
+  out.own_budget = instance.no_ball || instance.given.norm() == v1::NORM_UNSPECIFIED;
   SetKind(instance.spec, out);
   SetSchedule(instance, out);
   out.robust = 100 * static_cast<double>(CountRobust(result, result.instances[index])) /

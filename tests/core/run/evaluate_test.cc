@@ -433,7 +433,7 @@ TEST(AttackRun, CraftModeJudgesTheLastIterateOnly) {
 TEST(AttackRun, TellsWhatIsNotServed) {
   MemoryRunContext context = ShapesContext();
   v1::AttackSpec spec = ShapesSpec();
-  spec.set_mode(v1::MIN_NORM);
+  spec.set_search_precision("bf16");
   v1::AttackReport report;
   EXPECT_EQ(Evaluate(spec, context, report).code(), absl::StatusCode::kUnimplemented);
 }
