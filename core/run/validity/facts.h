@@ -34,11 +34,12 @@ struct AttackFacts {
   bool forward_only = false;
   bool transfer = false;  // replays a crafted set
   bool adaptive = false;
-  bool needs_logits = false;   // a loss other than cross-entropy
-  bool claims_unseen = false;  // claims images that it has not evaluated
-  std::string loss;            // "" when it has none
-  std::string schedule;        // every parameter but the loss
-  int64_t steps = 0;           // of a fixed step size; 0: none
+  bool needs_logits = false;    // a loss other than cross-entropy
+  bool records_losses = false;  // iterative, and a search that observes its loss
+  bool claims_unseen = false;   // claims images that it has not evaluated
+  std::string loss;             // "" when it has none
+  std::string schedule;         // every parameter but the loss
+  int64_t steps = 0;            // of a fixed step size; 0: none
   double step_size = 0;
   int64_t restarts = 1;
   double robust = 0;  // points: after it in a cascade, else against it alone

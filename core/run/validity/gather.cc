@@ -47,6 +47,9 @@ void SetKind(const v1::PluginSpec& spec, AttackFacts& out) {
   static const Names kGradientFree = {"square",       "nes",      "spsa",      "zoo",
                                       "random_noise", "boundary", "pointwise", "hopskipjump",
                                       "one_pixel",    "sparse_rs"};
+  static const Names kOtherSearch = {"fab",         "fab_t",     "deepfool",     "cw_l2",
+                                     "ddn",         "fmn",       "ead",          "jsma",
+                                     "newton_fool", "portfolio", "vertex_search"};
   const auto& all = Registry<Attack>::All();
   const auto declared = all.find(spec.name());
   const auto has_trait = [&](const char* trait) {
@@ -66,6 +69,7 @@ void SetKind(const v1::PluginSpec& spec, AttackFacts& out) {
   out.loss = Word(spec, "loss");
   out.needs_logits = kOwnLogitLoss.contains(spec.name()) || (!out.loss.empty() && out.loss != "ce");
   out.claims_unseen = out.one_step;
+  out.records_losses = out.gradient && !out.one_step && !kOtherSearch.contains(spec.name());
 }
 
 void SetSchedule(const AttackInstance& instance, AttackFacts& out) {

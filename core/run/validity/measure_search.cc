@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "common/status_macros.h"
@@ -123,12 +124,27 @@ absl::StatusOr<Share> LeftUnbounded(Probe& probe) {
   return Share{CountState(result, v1::ROBUST), static_cast<int64_t>(positions.size())};
 }
 
-// The strongest iterative attack again on the first survivors of the probe set.
+// The attack whose losses are worth a look: an untargeted one, which costs one run per sample,
+// before a targeted one, then the strongest; -1 for none.
+int RecordingAttack(const ValidityFacts& facts) {
+  int best = -1;
+  for (int i = 0; i < static_cast<int>(facts.attacks.size()); ++i) {
+    const AttackFacts& attack = facts.attacks[i];
+    if (!attack.records_losses) continue;
+    if (best < 0 || std::pair(!attack.untargeted, attack.robust) <
+                        std::pair(!facts.attacks[best].untargeted, facts.attacks[best].robust)) {
+      best = i;
+    }
+  }
+  return best;
+}
+
+// An iterative attack again on the first survivors of the probe set.
 absl::StatusOr<std::vector<std::vector<double>>> RecordCurves(Probe& probe,
                                                               const ValidityFacts& facts) {
   const ValidityInput& input = probe.input();
-  const int main = StrongestIterative(facts);
-  if (main < 0) return Unmeasured("no iterative gradient attack ran");
+  const int main = RecordingAttack(facts);
+  if (main < 0) return Unmeasured("no attack that ran records its losses");
   std::vector<int64_t> positions = probe.Survivors();
   positions.resize(std::min(positions.size(), kFewSamples));
   if (positions.empty()) return std::vector<std::vector<double>>{};
