@@ -93,6 +93,19 @@ std::string TablesHtml(const google::protobuf::RepeatedPtrField<v1::AnalysisTabl
   return html;
 }
 
+std::vector<std::string> FailedChecks(const v1::AttackReport& report) {
+  std::vector<std::string> texts;
+  for (const v1::ValidityCheck& check : report.checks()) {
+    if (check.status() != v1::ValidityCheck::FAIL) continue;
+    texts.push_back(
+        absl::StrCat(check.id(), " ",
+                     absl::AsciiStrToLower(absl::StripPrefix(
+                         v1::ValidityCheck::Severity_Name(check.severity()), "SEVERITY_")),
+                     ": ", check.text()));
+  }
+  return texts;
+}
+
 std::string AttackHtml(const v1::Job& job) {
   const v1::AttackReport& report = job.result().attack();
   const double level =
@@ -103,10 +116,11 @@ std::string AttackHtml(const v1::Job& job) {
            report.verdict() == v1::VERDICT_UNSPECIFIED ? "UNCHECKED"
                                                        : v1::Verdict_Name(report.verdict()),
            report.verdict_reason()),
-      AccuracyCard("Robust accuracy", report.robust_accuracy(), level),
+      AccuracyCard("Robust accuracy (upper bound)", report.robust_accuracy(), level),
       AccuracyCard("Clean accuracy", report.clean_accuracy(), level),
       Card("Of the correct samples", PercentText(report.robust_of_correct_ratio()), "stay robust"),
       "</div>\n");
+  html += NotesHtml("What speaks against the number", FailedChecks(report));
   Rows rows;
   for (const v1::AttackBlock& block : report.attacks()) {
     rows.push_back({BlockPosition(block), PluginText(block.attack()), ThreatText(block.threat()),

@@ -4,6 +4,8 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/strip.h"
 #include "client/cli/report.h"
 #include "client/cli/table.h"
 #include "client/cli/text.h"
@@ -11,10 +13,9 @@
 namespace adamant {
 namespace {
 
-std::string VerdictText(const v1::AttackReport& report) {
-  if (report.verdict() == v1::VERDICT_UNSPECIFIED) return "UNCHECKED";
-  return absl::StrCat(v1::Verdict_Name(report.verdict()),
-                      report.verdict_reason().empty() ? "" : ": ", report.verdict_reason());
+std::string VerdictName(const v1::AttackReport& report) {
+  return report.verdict() == v1::VERDICT_UNSPECIFIED ? "UNCHECKED"
+                                                     : v1::Verdict_Name(report.verdict());
 }
 
 std::string DataText(const v1::AttackReport& report) {
@@ -64,6 +65,31 @@ std::string ClassesText(const v1::AttackReport& report) {
          block.most_frequent_adv_pred() < 0 ? "-" : absl::StrCat(block.most_frequent_adv_pred())});
   }
   return table.empty() ? "" : absl::StrCat("\nClasses\n", table.Render("  "));
+}
+
+// The verdict beside the number it is about.
+std::string HeadlineText(const v1::AttackReport& report) {
+  return absl::StrFormat("%s  robust accuracy %.1f %% (upper bound) [%.1f, %.1f]\n",
+                         VerdictName(report), 100 * report.robust_accuracy().ratio(),
+                         100 * report.robust_accuracy().low(),
+                         100 * report.robust_accuracy().high());
+}
+
+// What speaks against the number; when nothing does, why there is no better verdict.
+std::string FindingsText(const v1::AttackReport& report) {
+  std::string text;
+  for (const v1::ValidityCheck& check : report.checks()) {
+    if (check.status() != v1::ValidityCheck::FAIL) continue;
+    const absl::string_view severity = v1::ValidityCheck::Severity_Name(check.severity());
+    absl::StrAppend(&text, "  ", check.id(), " ",
+                    absl::AsciiStrToLower(absl::StripPrefix(severity, "SEVERITY_")), ": ",
+                    check.text(), "\n");
+  }
+  if (report.verdict() == v1::UNCHECKED || text.empty()) {
+    if (!report.verdict_reason().empty())
+      absl::StrAppend(&text, "  ", report.verdict_reason(), "\n");
+  }
+  return text;
 }
 
 // The mean over classes and the class of lowest robust accuracy.
@@ -138,7 +164,6 @@ std::string AttackReportText(const v1::Job& job, bool wide) {
       {"Data", DataText(report)},
       {"Clean accuracy", AccuracyText(report.clean_accuracy(), level)},
       {"Robust accuracy", AccuracyText(report.robust_accuracy(), level)},
-      {"Verdict", VerdictText(report)},
       {"Protocol", report.protocol() == "white-box" ? "" : report.protocol()},
       {"Seeds", SeedsText(report)},
       {"Classes", ClassSummary(report)},
@@ -167,9 +192,10 @@ std::string AttackReportText(const v1::Job& job, bool wide) {
     fields.emplace_back("Configuration", report.config_hash());
     fields.emplace_back("Fingerprint", report.fingerprint());
   }
-  std::string text = absl::StrCat("\n", RenderFields(fields), AttacksText(report, wide));
+  std::string text = absl::StrCat("\n", HeadlineText(report), FindingsText(report), "\n",
+                                  RenderFields(fields), AttacksText(report, wide));
   if (wide) absl::StrAppend(&text, ClassesText(report), DistancesText(report));
-  absl::StrAppend(&text, ChecksText(report));
+  if (wide) absl::StrAppend(&text, ChecksText(report));
   for (const v1::AnalysisTable& table : report.tables()) {
     if (Shown(table, wide)) absl::StrAppend(&text, AnalysisText(table));
   }

@@ -6,6 +6,7 @@
 #include <stdexcept>
 #include <utility>
 
+#include "core/attacks/loss_record.h"
 #include "core/base/rng.h"
 #include "core/base/torch.h"
 
@@ -47,6 +48,11 @@ void PutRows(at::Tensor& all, const at::Tensor& chosen, const at::Tensor& values
 
 at::Tensor Rows(const at::Tensor& values, const at::Tensor& keep) {
   return values.defined() ? values.index_select(0, keep) : values;
+}
+
+// A judge may want the losses too.
+LossRecord* RecordOf(const AttackSettings& settings) {
+  return dynamic_cast<LossRecord*>(settings.judge);
 }
 
 at::Tensor Positions(const at::Tensor& mask) { return mask.nonzero().squeeze(1); }
@@ -145,6 +151,7 @@ bool Search::BeginRestart(int64_t restart, int64_t slot) {
   restart_ = restart;
   slot_ = slot;
   SetRows(Positions(accepted_.logical_not()));
+  if (LossRecord* record = RecordOf(settings_)) record->Begin(rows_);
   return !empty();
 }
 
@@ -152,6 +159,7 @@ bool Search::BeginRestart(int64_t restart, int64_t slot, const at::Tensor& among
   restart_ = restart;
   slot_ = slot;
   SetRows(among.index_select(0, Positions(accepted_.index_select(0, among).logical_not())));
+  if (LossRecord* record = RecordOf(settings_)) record->Begin(rows_);
   return !empty();
 }
 
@@ -221,6 +229,7 @@ LossGradient Search::Loss(const at::Tensor& images) {
 void Search::Observe(at::Tensor& images, LossGradient& seen, int64_t step,
                      absl::Span<at::Tensor* const> state) {
   if (step > 0) Count(result_.counts.steps, at::ones_like(rows_));
+  if (LossRecord* record = RecordOf(settings_)) record->Add(rows_, seen.loss);
   const at::Tensor bad = seen.loss == -kInfinity;
   Count(result_.counts.nonfinite_logits, bad);
   const bool judged = settings_.judge != nullptr;

@@ -155,7 +155,10 @@ result { attack {
   split: "test" selection: "ids 0..999" num_samples: 1000
   clean_accuracy { correct: 982 total: 1000 ratio: 0.982 low: 0.9718 high: 0.9886 }
   robust_accuracy { correct: 920 total: 1000 ratio: 0.92 low: 0.9015 high: 0.9353 }
-  robust_of_correct_ratio: 0.93686354 verdict: UNCHECKED verdict_reason: "no checks were run"
+  robust_of_correct_ratio: 0.93686354 verdict: CAUTION verdict_reason: "V27 only pgd ran"
+  checks { id: "V01" name: "input_range" status: PASS severity: SEVERITY_ERROR }
+  checks { id: "V27" name: "attack_mix" status: FAIL severity: SEVERITY_WARNING value: 1
+    threshold: 3 text: "only pgd ran" }
   forwards: 40000 backwards: 39000 seconds: 12.5
   attacks { position: 0 attack { name: "pgd" } threat { norm: LINF epsilon: 0.3 epsilon_text: "0.3" }
     after_accuracy { correct: 920 total: 1000 ratio: 0.92 } attacked: 982 broken: 62
@@ -174,11 +177,13 @@ TEST(Report, OfAnAttackPutsTheVerdictBesideTheHeadline) {
       "Kind:   ATTACK\n"
       "State:  SUCCEEDED\n"
       "\n"
+      "CAUTION  robust accuracy 92.0 % (upper bound) [90.1, 93.5]\n"
+      "  V27 warning: only pgd ran\n"
+      "\n"
       "Model:            models/net, sha256 0123456789ab\n"
       "Data:             datasets/mnist, split test, ids 0..999 (1000 samples)\n"
       "Clean accuracy:   98.20 % (982 of 1000; 95 % interval 97.18..98.86)\n"
       "Robust accuracy:  92.00 % (920 of 1000; 95 % interval 90.15..93.53)\n"
-      "Verdict:          UNCHECKED: no checks were run\n"
       "Classes:          90.00 % on average, class 0 worst with 90.00 %\n"
       "Of the correct:   93.69 % stay robust\n"
       "Work:             40 000 forward and 39 000 backward rows in 12.5 s\n"
@@ -191,6 +196,7 @@ TEST(Report, OfAnAttackPutsTheVerdictBesideTheHeadline) {
       "Notes of attack 0.1\n"
       "  - step_size = 0.01\n");
   EXPECT_THAT(JobText(job, true), HasSubstr("MOSTLY TAKEN FOR"));
+  EXPECT_THAT(JobText(job, true), HasSubstr("V01    PASS    input_range"));
 }
 
 v1::JobEvent ProgressEvent(int64_t step) {
