@@ -190,7 +190,7 @@ TEST(Report, OfAnAttackPutsTheVerdictBesideTheHeadline) {
       "\n"
       "Attacks (AFTER: robust against this one and all before it; ALONE: against this one; "
       "FIRST: broken by none before)\n"
-      "  #    ATTACK  THREAT      AFTER  ALONE  BROKEN  FIRST   OF  FORWARDS  BACKWARDS  SECONDS\n"
+      "    #  ATTACK  THREAT      AFTER  ALONE  BROKEN  FIRST   OF  FORWARDS  BACKWARDS  SECONDS\n"
       "  0.1  pgd     linf 0.3  92.00 %  -          62     60  982    39 000     39 000       12\n"
       "\n"
       "Notes of attack 0.1\n"
