@@ -29,18 +29,16 @@ void SpecChecker::CheckAttack(v1::AttackSpec& spec) {
   if (spec.mode() == v1::ATTACK_MODE_UNSPECIFIED) spec.set_mode(v1::EVALUATE);
   if (!spec.has_cascade()) spec.set_cascade(true);
   if (spec.depth().empty()) spec.set_depth("quick");
-  if (spec.depth() == "full")
-    NotServed("spec.depth", "the full validity report");
-  else if (spec.depth() != "quick")
+  if (spec.depth() != "quick" && spec.depth() != "full")
     Bad("spec.depth", "must be \"quick\" or \"full\"");
   if (spec.seeds().empty()) spec.add_seeds(0);
   if (spec.seeds_size() > kMaxSeeds) Bad("spec.seeds", absl::StrCat("has more than ", kMaxSeeds));
   if (spec.decision_draws() == 0) spec.set_decision_draws(20);
   Range("spec.decision_draws", spec.decision_draws(), 1, 10000);
   if (spec.has_declared_clean_accuracy())
-    NotServed("spec.declared_clean_accuracy", "the validity report");
+    Range("spec.declared_clean_accuracy", spec.declared_clean_accuracy(), 0, 1);
   if (spec.has_declared_certified_accuracy())
-    NotServed("spec.declared_certified_accuracy", "the validity report");
+    Range("spec.declared_certified_accuracy", spec.declared_certified_accuracy(), 0, 1);
   CheckAnalyses("spec.analyses", *spec.mutable_analyses());
   if (!(spec.stop().seconds() >= 0)) Bad("spec.stop.seconds", "must not be negative");
   if (spec.stop().queries() < 0) Bad("spec.stop.queries", "must not be negative");
