@@ -152,12 +152,10 @@ class Portfolio final : public Attack {
     part.start = pick(settings.start);
     const Batch few{pick(batch.images), pick(batch.labels), pick(batch.ids)};
     const AttackResult found = (*square)->Run(victim, few, threat, part, control);
-    Merge(found, rows, victim, few, result);
+    Merge(found, rows, result);
   }
 
-  static void Merge(const AttackResult& found, const at::Tensor& rows, Victim&, const Batch& few,
-                    AttackResult& result) {
-    static_cast<void>(few);
+  static void Merge(const AttackResult& found, const at::Tensor& rows, AttackResult& result) {
     result.images.index_copy_(0, rows, found.images);
     const auto add = [&](at::Tensor& all, const at::Tensor& part) {
       all.index_add_(0, rows, part);
