@@ -159,7 +159,10 @@ void FillMinNorm(const EvaluationResult& result, const std::vector<AttackInstanc
   for (size_t i = 0; i < instances.size(); ++i) {
     const std::vector<double> found = SmallestDistances(result, result.instances[i]);
     if (found.empty()) continue;
-    report.mutable_attacks(static_cast<int>(i))->set_median_min_norm(Percentile(found, 0.5));
+    // Finite when the distances on both sides of the middle are: a report holds no infinity.
+    if (std::isfinite(found[found.size() / 2])) {
+      report.mutable_attacks(static_cast<int>(i))->set_median_min_norm(Percentile(found, 0.5));
+    }
     for (const double epsilon : spec.attacks(instances[i].position).epsilons()) {
       const auto within = std::upper_bound(found.begin(), found.end(), epsilon) - found.begin();
       v1::TableRow& row = *table.add_rows();

@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <limits>
+
 #include "core/attacks/stages.h"
 #include "core/base/torch.h"
 #include "core/models/safetensors.h"
@@ -161,7 +163,7 @@ TEST(MinNorm, KeepsTheSmallestVerifiedDistance) {
   instance.attack = std::make_shared<Bisector>();
   EvaluationOptions options;
   options.nearest = true;
-  const auto result = *RunEvaluation(*model, SamplesOf(TwoPixelBatch()), {instance}, options, {});
+  auto result = *RunEvaluation(*model, SamplesOf(TwoPixelBatch()), {instance}, options, {});
   EXPECT_NEAR(result.outcomes[0].min_norm(), 0.05 * 1.001, 1e-6);
   EXPECT_NEAR(result.outcomes[0].dist_linf(), 0.05 * 1.001, 1e-6);
   EXPECT_NEAR(result.outcomes[1].min_norm(), 0.2 * 1.001, 1e-6);
@@ -178,6 +180,12 @@ TEST(MinNorm, KeepsTheSmallestVerifiedDistance) {
   EXPECT_EQ(report.tables(0).rows(0).cells(2).number(), 0.5);
   EXPECT_EQ(report.tables(0).rows(1).cells(2).number(), 1);
   EXPECT_NEAR(report.distances(0).median(), 0.125 * 1.001, 1e-6);
+
+  result.instances[0].min_norm[1] = std::numeric_limits<double>::infinity();
+  v1::AttackReport half;
+  FillReport(result, {instance}, spec, 2, half);
+  FillTables(result, {instance}, spec, 2, half);
+  EXPECT_FALSE(half.attacks(0).has_median_min_norm());  // the server takes no infinity
 }
 
 TEST(MinNorm, TakesNoEpsilon) {
