@@ -197,7 +197,9 @@ TEST(AttackJob, ReportsTheSameAfterAStop) {
     EXPECT_EQ(ReportBytes(report, second), ReportBytes(reference, whole)) << ticks;
     // A quick run may be stopped before its first checkpoint is due; a resume repeats the clean
     // pass.
-    if (!first.checkpoints.empty()) EXPECT_GE(report.work_repeated(), 24);
+    if (!first.checkpoints.empty()) {
+      EXPECT_GE(report.work_repeated(), 24);
+    }
   }
 }
 
