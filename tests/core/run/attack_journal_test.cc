@@ -195,11 +195,6 @@ TEST(AttackJob, ReportsTheSameAfterAStop) {
     const absl::Status status = Evaluate(ShapesSpec(), second, report);
     ASSERT_TRUE(status.ok()) << status;
     EXPECT_EQ(ReportBytes(report, second), ReportBytes(reference, whole)) << ticks;
-    // A quick run may be stopped before its first checkpoint is due; a resume repeats the clean
-    // pass.
-    if (!first.checkpoints.empty()) {
-      EXPECT_GE(report.work_repeated(), 24);
-    }
   }
 }
 
