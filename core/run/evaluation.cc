@@ -381,7 +381,11 @@ absl::StatusOr<EvaluationResult> RunEvaluation(Model& model, const Samples& samp
                                                    " output class; robustness is not defined"));
   }
   try {
-    return Evaluation(model, samples, instances, options, control).Run();
+    ASSIGN_OR_RETURN(EvaluationResult result,
+                     Evaluation(model, samples, instances, options, control).Run());
+    // What follows in the job (further seeds, validity checks, analyses) may be stopped as well.
+    if (options.journal != nullptr) RETURN_IF_ERROR(options.journal->Flush());
+    return result;
   } catch (const Stopped&) {
     // Without it the next attempt does more again; the stop goes on whatever happens.
     if (options.journal != nullptr) options.journal->Flush().IgnoreError();
