@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// AutoAttack's strength at about a tenth of its passes (our own; attacks.md 2.9). Round 1 is one
+// A search that spends its passes where they pay (our own; attacks.md 2.9). Round 1 is one
 // leaky ascent at each of the nearest targets; the images nearest to their boundary go on: a local
 // search from their best point, then further rounds of leaky ascents at the two classes that came
 // nearest. What is left of the budget of `passes` forward rows per image goes to Square on the
@@ -181,7 +181,7 @@ class Portfolio final : public Attack {
 
 const Registration<Attack> kPortfolio{
     {.name = "portfolio",
-     .summary = "AutoAttack's strength at about a tenth of its passes",
+     .summary = "leaky PGD, local search and Square on the images nearest to their boundary",
      .params = {Int("passes", 1000).Range(100, 1e6).Doc("mean budget of forward rows per image"),
                 Int("rounds", 6).Range(1, 1000).Doc("at most so many rounds of ascents"),
                 RealList("gates", {0.3, 0.3, 0.08})
