@@ -14,6 +14,7 @@
 #include "common/status_macros.h"
 #include "core/analyses/analysis.h"
 #include "core/attacks/attack.h"
+#include "core/base/device_memory.h"
 #include "core/base/torch.h"
 #include "core/data/dataset.h"
 #include "core/explainers/explainer.h"
@@ -92,9 +93,15 @@ void Prepare(int threads) {
   if (threads > 0) at::set_num_threads(threads);
   at::set_num_interop_threads(1);
   at::globalContext().setDeterministicAlgorithms(true, /*warn_only=*/false);
+  // Deterministic kernels need no memory filled that they are going to write.
+  at::globalContext().setDeterministicFillUninitializedMemory(false);
   at::globalContext().setBenchmarkCuDNN(false);
   at::globalContext().setAllowTF32CuDNN(false);
   at::globalContext().setAllowTF32CuBLAS(false);
+}
+
+void LimitMemory(const std::string& device, double fraction) {
+  LimitDeviceMemory(device, fraction);
 }
 
 absl::Status Probe(const std::string& device) {

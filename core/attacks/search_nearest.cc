@@ -48,7 +48,7 @@ at::Tensor Search::Misclassified(const at::Tensor& logits) const {
 }
 
 at::Tensor Search::ObserveNearest(at::Tensor& images, const at::Tensor& success, int64_t step,
-                                  std::initializer_list<at::Tensor*> state) {
+                                  absl::Span<at::Tensor* const> state) {
   if (step > 0) Count(result_.counts.steps, at::ones_like(rows_));
   const at::Tensor distance = RowNorm(set_.threat().norm, images - set_.origin());
   if (!result_.min_norm.defined()) {
@@ -78,7 +78,7 @@ at::Tensor Search::ObserveNearest(at::Tensor& images, const at::Tensor& success,
 }
 
 void Search::KeepOnly(const at::Tensor& keep, at::Tensor& images,
-                      std::initializer_list<at::Tensor*> state) {
+                      absl::Span<at::Tensor* const> state) {
   const at::Tensor stay = keep.nonzero().squeeze(1);
   if (stay.size(0) < rows_.size(0)) KeepRows(stay, images, state);
 }

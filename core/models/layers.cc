@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "core/base/rng.h"
 #include "core/base/torch.h"
+#include "core/models/relu_max_pool.h"
 
 namespace adamant {
 namespace {
@@ -93,8 +94,6 @@ at::Tensor BatchNorm::operator()(const at::Tensor& x, bool training) const {
                         at::globalContext().userEnabledCuDNN());
 }
 
-at::Tensor Relu(const at::Tensor& x) { return at::relu(x); }
-
 at::Tensor MaxPool(const at::Tensor& x, int64_t kernel, int64_t stride, int64_t padding) {
   return at::max_pool2d(x, {kernel, kernel}, {stride, stride}, {padding, padding});
 }
@@ -103,6 +102,15 @@ at::Tensor GlobalAveragePool(const at::Tensor& x) { return x.mean({2, 3}); }
 
 at::Tensor Pass::Tap(const std::string& name, const at::Tensor& value) const {
   return visit_ ? visit_(name, value) : value;
+}
+
+at::Tensor Pass::Relu(const at::Tensor& x) const {
+  return leak_.defined() ? LeakyBackwardRelu(x, leak_) : at::relu(x);
+}
+
+at::Tensor Pass::ReluMaxPool(const at::Tensor& x, const std::string& tap) const {
+  if (!visit_ || tap.empty()) return adamant::ReluMaxPool(x, leak_);
+  return MaxPool(visit_(tap, Relu(x)), 2, 2);
 }
 
 at::Tensor Pass::Dropout(const at::Tensor& x, double p) {
