@@ -45,12 +45,14 @@ struct Linear {
   at::Tensor distance;  // double [N]
 };
 
-Linear LinearProblem(Norm norm, int64_t classes, int64_t count) {
+// `steep` multiplies the logits, which moves no boundary.
+Linear LinearProblem(Norm norm, int64_t classes, int64_t count, double steep = 1) {
   Linear out;
   const ModelShape shape{1, 8, 8, classes};
   const ToyPointer any = testing::ToyLinear(shape);
-  const at::Tensor weight = any->Parameters()[0].second;
-  const at::Tensor bias = norm == Norm::kL1 ? -weight.sum(1) / 2 : any->Parameters()[1].second;
+  const at::Tensor weight = steep * any->Parameters()[0].second;
+  const at::Tensor bias =
+      norm == Norm::kL1 ? -weight.sum(1) / 2 : steep * any->Parameters()[1].second;
   out.model = testing::ToyLinear(shape, weight, bias);
   out.batch = ToyBatch(*out.model, count);
   out.batch.images = out.batch.images * 0.2 + 0.4;
@@ -73,6 +75,7 @@ struct Exact {
   double share;
   Numbers params;
   double beyond = 0;  // and this much more
+  double steep = 1;
 };
 
 void PrintTo(const Exact& one, std::ostream* out) {
@@ -84,7 +87,7 @@ class MinimumNorm : public ::testing::TestWithParam<Exact> {};
 TEST_P(MinimumNorm, IsTheDistanceToTheNearestPlaneOfALinearModel) {  // C17
   const Exact& one = GetParam();
   for (const int64_t classes : {2, 5}) {
-    const Linear problem = LinearProblem(one.norm, classes, 40);
+    const Linear problem = LinearProblem(one.norm, classes, 40, one.steep);
     Victim victim(*problem.model);
     const AttackResult result = Make(one.attack, one.params)
                                     ->Run(victim, problem.batch, {one.norm, 1e3},
@@ -101,6 +104,7 @@ TEST_P(MinimumNorm, IsTheDistanceToTheNearestPlaneOfALinearModel) {  // C17
   }
 }
 
+// ddn ascends cross-entropy, which on flat logits is a mixture of the planes of all classes.
 INSTANTIATE_TEST_SUITE_P(
     Attacks, MinimumNorm,
     ::testing::Values(
@@ -112,9 +116,9 @@ INSTANTIATE_TEST_SUITE_P(
               0.02,
               {{"initial_const", 1}, {"binary_search_steps", 7}, {"max_iterations", 300}}},
         Exact{"deepfool", Norm::kLinf, 0.025, {}, 1e-4},
-        Exact{"deepfool", Norm::kL2, 0.025, {}, 1e-4}, Exact{"ddn", Norm::kL2, 0.02, {}},
-        Exact{"fmn", Norm::kLinf, 0.02, {}}, Exact{"fmn", Norm::kL2, 0.02, {}},
-        Exact{"fmn", Norm::kL1, 0.02, {}}),
+        Exact{"deepfool", Norm::kL2, 0.025, {}, 1e-4},
+        Exact{"ddn", Norm::kL2, 0.02, {{"steps", 300}}, 0, 20}, Exact{"fmn", Norm::kLinf, 0.02, {}},
+        Exact{"fmn", Norm::kL2, 0.02, {}}, Exact{"fmn", Norm::kL1, 0.02, {}}),
     [](const auto& one) { return one.param.attack + "_" + NormName(one.param.norm); });
 
 TEST(FabT, CrossesThePlaneOfALinearModelInOneStep) {  // C24
@@ -197,6 +201,57 @@ TEST(MinimumNormAttacks, CostWhatTheTableSays) {       // C21
     ExpectAll(cost.forwards, price.forwards);
     ExpectAll(cost.backwards, price.backwards);
     ExpectAll(cost.extra, 0);
+  }
+}
+
+// 1000 steps of one search, abort_early false: S I, S (I - 1).
+TEST(CwL2, CostsAThousandPassesUnderThePresetOfItsPaper) {  // C21
+  const ToyPointer model = testing::ToyConst(kShape);
+  v1::PluginSpec spec;
+  spec.set_name("cw_l2");
+  (*spec.mutable_params()->mutable_fields())["preset"].set_string_value("cw_l2_adp");
+  (*spec.mutable_params()->mutable_fields())["abort_early"].set_bool_value(false);
+  const Cost cost = RobustCost(**MakePlugin<Attack>(spec), *model, 2, {Norm::kL2, 1});
+  ExpectAll(cost.forwards, 1000);
+  ExpectAll(cost.backwards, 999);
+}
+
+// The judge accepts the first image inside the threat model; searches, targets and restarts that
+// follow still find nearer ones.
+TEST(MinimumNormAttacks, GoOnPastAnAcceptedClaimToTheirOwnEnd) {
+  struct Run {
+    std::string attack;
+    Norm norm;
+    Numbers params;
+  };
+  for (const Run& one : {
+           Run{"cw_l2",
+               Norm::kL2,
+               {{"initial_const", 10}, {"binary_search_steps", 4}, {"max_iterations", 40}}},
+           Run{"ead",
+               Norm::kL1,
+               {{"initial_const", 10}, {"binary_search_steps", 3}, {"max_iterations", 10}}},
+           Run{"fab_t", Norm::kLinf, {{"steps", 5}, {"n_targets", 3}, {"restarts", 2}}},
+           Run{"fmn", Norm::kL0, {{"steps", 12}, {"restarts", 3}}},
+           Run{"ddn", Norm::kL2, {{"steps", 15}}},
+       }) {
+    SCOPED_TRACE(one.attack);
+    const ToyPointer model = testing::ToyMlp(kShape);
+    const Batch batch = ToyBatch(*model, 12);
+    const ThreatModel threat{one.norm, 20};
+    const auto attack = Make(one.attack, one.params);
+    const AttackSettings settings{
+        .stream = "0:test", .nearest = true, .clean_logits = model->Logits(batch.images)};
+    Victim victim(*model, BatchNormMode::kEval, kComputeBatch);
+    const AttackResult alone = attack->Run(victim, batch, threat, settings, {});
+    FixedCaller caller(*model, kComputeBatch, [] {});
+    VerifyingJudge judge(caller, batch, threat);
+    AttackSettings judged = settings;
+    judged.judge = &judge;
+    const AttackResult result = attack->Run(victim, batch, threat, judged, {});
+    EXPECT_TRUE(result.min_norm.equal(alone.min_norm)) << result.min_norm << alone.min_norm;
+    EXPECT_TRUE(result.images.equal(alone.images));
+    EXPECT_TRUE(judge.finding(0).has_value());
   }
 }
 
