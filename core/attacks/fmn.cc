@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // FMN (Pintor et al. 2021, arXiv 2102.12827). With L = max_{j != y} z_j - z_y and g = dL/dx at
 // v = x + d,
-//   e := ||d||_p + |L| / ||g||_q                where no adversarial image is known yet,
+//   e := 1.001 (||d||_p + |L| / ||g||_q)        where no adversarial image is known yet,
 //   e := min(e (1 - gamma_k), nearest so far)   where v is adversarial, else e (1 + gamma_k),
 //   d := P_e(d + alpha_k g / ||g||_2),  v := clip(x + d),
 // alpha_k falling from alpha to alpha / 100, gamma_k from gamma to 0.001 along a cosine. L0: e
 // counts pixels, starts at 1 and moves by at least 1.
+//
+// Differs from the published code: the factor 1.001. Without it rounding decides whether a step
+// onto the linearised boundary crosses it, and where it stops short every later step does as well.
 #include <limits>
 #include <utility>
 
@@ -16,6 +19,7 @@ namespace adamant {
 namespace {
 
 constexpr double kTiny = 1e-12;
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
 constexpr double kLastGamma = 0.001;
 
 // Onto the L1 balls of these radii, by the closed form over sorted sizes.
@@ -92,8 +96,8 @@ class Fmn final : public Attack {
     const bool pixels = search.set().threat().norm == Norm::kL0;
     Walk at;
     at.v = search.Start(/*random=*/restart > 0);
-    at.radius = at::full({at.v.size(0)}, pixels ? 1.0 : std::numeric_limits<double>::infinity(),
-                         at.v.options().dtype(at::kDouble));
+    const at::Tensor size = RowNorm(Norm::kL0, at.v - search.set().origin());
+    at.radius = pixels ? size.clamp_min(1) : at::full_like(size, kInfinity);
     for (int64_t step = 0; step < steps_; ++step) {
       const LossGradient seen = search.Gradient(at.v);
       at.success = search.Misclassified(seen.logits);
@@ -112,8 +116,9 @@ class Fmn final : public Attack {
   static at::Tensor NextRadius(const Search& search, double gamma, const Walk& at) {
     const Norm norm = search.set().threat().norm;
     const at::Tensor nearest = search.nearest();
-    const at::Tensor estimate = RowNorm(norm, at.v - search.set().origin()) +
-                                at.loss.abs() / DualNorm(norm, at.gradient).clamp_min(kTiny);
+    const at::Tensor estimate =
+        (1 + kLastGamma) * (RowNorm(norm, at.v - search.set().origin()) +
+                            at.loss.abs() / DualNorm(norm, at.gradient).clamp_min(kTiny));
     const at::Tensor outside = at::where(at::isfinite(nearest), at.radius * (1 + gamma), estimate);
     return at::where(at.success, (at.radius * (1 - gamma)).minimum(nearest), outside);
   }
