@@ -69,6 +69,7 @@ const Registration<Attack> kNewtonFool{
           Real("eta", 0.01).Range(0, 1e6).Doc("step, as a share of the image's L2 norm"),
           Bool("stop_at_eps", true).Doc("a sample leaves when it is inside the threat model")},
      .norms = {"l2"},
+     .traits = {"heuristic"},
      .test_params = {{"steps", 12}}},
     [](const Params& params) -> std::unique_ptr<Attack> {
       return std::make_unique<NewtonFool>(params);
