@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "core/attacks/nearest.h"
+#include "core/attacks/shrink.h"
 #include "core/base/torch.h"
 
 namespace adamant {
@@ -21,45 +22,6 @@ namespace {
 constexpr double kTiny = 1e-12;
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 constexpr double kLastGamma = 0.001;
-
-// Onto the L1 balls of these radii, by the closed form over sorted sizes.
-at::Tensor ShrinkL1(const at::Tensor& change, const at::Tensor& radius) {
-  const at::Tensor size = change.flatten(1).to(at::kDouble).abs();
-  const at::Tensor sorted = std::get<0>(size.sort(/*dim=*/1, /*descending=*/true));
-  const at::Tensor over = sorted.cumsum(1) - radius.unsqueeze(1);
-  const at::Tensor count = at::arange(1, size.size(1) + 1, size.options());
-  const at::Tensor used = (sorted * count > over).sum(1, /*keepdim=*/true).clamp_min(1);
-  const at::Tensor cut = (over.gather(1, used - 1) / used).clamp_min(0);
-  return ((size - cut).clamp_min(0) * change.flatten(1).sign()).to(at::kFloat).view_as(change);
-}
-
-// The `radius` pixels that changed most.
-at::Tensor KeepPixels(const at::Tensor& change, const at::Tensor& radius) {
-  const at::Tensor size = change.square().sum(1).flatten(1);
-  const at::Tensor order = at::argsort(size, /*stable=*/true, /*dim=*/1, /*descending=*/true);
-  const at::Tensor rank = at::empty_like(order).scatter_(
-      1, order, at::arange(size.size(1), order.options()).expand_as(order));
-  const at::Tensor mask = (rank < radius.unsqueeze(1)).to(change.scalar_type());
-  return change * mask.view({change.size(0), 1, change.size(2), change.size(3)});
-}
-
-at::Tensor Shrink(Norm norm, const at::Tensor& change, const at::Tensor& radius) {
-  switch (norm) {
-    case Norm::kLinf: {
-      const at::Tensor most = PerRow(radius.to(change.scalar_type()));
-      return change.minimum(most).maximum(-most);
-    }
-    case Norm::kL2: {
-      const at::Tensor scale = radius / RowNorm(norm, change).clamp_min(kTiny);
-      return change * PerRow(scale.clamp_max(1).to(change.scalar_type()));
-    }
-    case Norm::kL1:
-      return ShrinkL1(change, radius);
-    case Norm::kL0:
-      return KeepPixels(change, radius);
-  }
-  return change;
-}
 
 // One try; every tensor has one row per sample in search.
 struct Walk {

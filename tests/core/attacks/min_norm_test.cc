@@ -191,6 +191,8 @@ TEST(MinimumNormAttacks, CostWhatTheTableSays) {       // C21
            Price{"ddn", Norm::kL2, {{"steps", 9}}, 9 + 1, 9},
            Price{"fmn", Norm::kL0, {{"steps", 9}}, 9 + 1, 9},
            Price{"newton_fool", Norm::kL2, {{"steps", 9}}, 9 + 1, 9},
+           Price{"alma", Norm::kL2, {{"steps", 9}}, 9 + 1, 9},
+           Price{"pdpgd", Norm::kLinf, {{"steps", 9}}, 9 + 1, 9},
            Price{"jsma", Norm::kL0, {{"gamma", 0.2}}, 6 + 1, 2 * 6},  // N = 12.8 / 2
        }) {
     std::vector<std::pair<std::string, bool>> flags;
@@ -234,6 +236,8 @@ TEST(MinimumNormAttacks, GoOnPastAnAcceptedClaimToTheirOwnEnd) {
            Run{"fab_t", Norm::kLinf, {{"steps", 5}, {"n_targets", 3}, {"restarts", 2}}},
            Run{"fmn", Norm::kL0, {{"steps", 12}, {"restarts", 3}}},
            Run{"ddn", Norm::kL2, {{"steps", 15}}},
+           Run{"alma", Norm::kL1, {{"steps", 30}}},
+           Run{"pdpgd", Norm::kLinf, {{"steps", 30}}},
        }) {
     SCOPED_TRACE(one.attack);
     const ToyPointer model = testing::ToyMlp(kShape);
