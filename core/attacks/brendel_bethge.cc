@@ -7,39 +7,19 @@
 // r_k = lr D lr_decay^(number of decays so far), D the number of values.
 //
 // Differs from Foolbox: the radius counts one image's values, not the batch's; the step is found by
-// nested bisection instead of BFGS on the dual; the start is the first misclassified one of
-// `start_draws` uniform noises in cells of 1, 2, 4 and 8 pixels, so that it does not depend on the
-// class that fine noise is taken for; without one the search starts at x. Untargeted only.
+// nested bisection instead of BFGS on the dual; the start is the nearest misclassified of
+// `start_draws` random images (blend.h), without one the search starts at x. Untargeted only.
 #include <algorithm>
 #include <cmath>
 #include <utility>
 
+#include "core/attacks/blend.h"
 #include "core/attacks/follow_rows.h"
 #include "core/attacks/nearest.h"
 #include "core/base/torch.h"
 
 namespace adamant {
 namespace {
-
-constexpr int kCells = 4;
-
-// The draw of step 0 that every cell of `side` pixels takes from its first pixel.
-at::Tensor Coarse(const at::Tensor& noise, int64_t side) {
-  const auto first = [&](int64_t size) {
-    const at::Tensor all = at::arange(size, noise.options().dtype(at::kLong));
-    return all - all.remainder(side);
-  };
-  return noise.index_select(2, first(noise.size(2))).index_select(3, first(noise.size(3)));
-}
-
-// Between the clean images (share 0) and `other` (share 1), as the norm measures.
-at::Tensor Between(const FeasibleSet& set, const at::Tensor& other, const at::Tensor& share) {
-  const at::Tensor part = PerRow(share.to(at::kFloat));
-  const at::Tensor change = other - set.origin();
-  const at::Tensor taken =
-      set.threat().norm == Norm::kLinf ? change.minimum(part).maximum(-part) : change * part;
-  return (set.origin() + taken).clamp(set.threat().clip_min, set.threat().clip_max);
-}
 
 at::Tensor Steps(const FeasibleSet& set, const at::Tensor& v, const at::Tensor& normal,
                  const at::Tensor& rise, double radius) {
@@ -87,44 +67,13 @@ class BrendelBethge final : public Attack {
     if (NothingToSearch(victim, batch, threat)) return NothingNear(batch);
     Search search(victim, batch, threat, settings, control, options_);
     search.BeginRestart(0);
-    at::Tensor v = FirstImage(search);
-    if (!search.empty()) v = OntoBoundary(search, v);
+    at::Tensor v = RandomMisclassified(search, draws_);
+    if (!search.empty()) v = OntoBoundary(search, v, halvings_, threat.norm == Norm::kLinf);
     if (!search.empty()) Follow(search, v);
     return std::move(search).Result();
   }
 
  private:
-  // The clean image where no draw is misclassified.
-  at::Tensor FirstImage(Search& search) const {
-    at::Tensor found = at::zeros_like(search.rows(), at::kBool);
-    at::Tensor start = search.set().origin();
-    for (int64_t draw = 0; draw < draws_ && !search.empty(); ++draw) {
-      const DrawAt at = search.Draw(Purpose::kStart, 0, draw);
-      at::Tensor noise = Coarse(
-          search.DrawEach([&](const Rng& rng, absl::Span<float> out) { rng.Uniform(at, out); }),
-          int64_t{1} << (draw % kCells));
-      const at::Tensor success = search.Misclassified(search.Logits(noise));
-      start = at::where(PerRow(success.logical_and(found.logical_not())), noise, start);
-      found = found.logical_or(success);
-      search.ObserveNearest(noise, success, 0, {&start, &found});
-    }
-    return start;
-  }
-
-  at::Tensor OntoBoundary(Search& search, at::Tensor start) const {
-    at::Tensor low = at::zeros({start.size(0)}, start.options().dtype(at::kDouble));
-    at::Tensor high = at::ones_like(low);
-    for (int64_t i = 0; i < halvings_ && !search.empty(); ++i) {
-      const at::Tensor middle = (low + high) / 2;
-      at::Tensor v = Between(search.set(), start, middle);
-      const at::Tensor success = search.Misclassified(search.Logits(v));
-      low = at::where(success, low, middle);
-      high = at::where(success, middle, high);
-      search.ObserveNearest(v, success, 0, {&start, &low, &high});
-    }
-    return Between(search.set(), start, high);
-  }
-
   void Follow(Search& search, at::Tensor v) const {
     const auto values = static_cast<double>(v.numel() / v.size(0));
     const int64_t period = std::max<int64_t>(1, steps_ / decays_);

@@ -193,6 +193,9 @@ TEST(MinimumNormAttacks, CostWhatTheTableSays) {       // C21
            Price{"newton_fool", Norm::kL2, {{"steps", 9}}, 9 + 1, 9},
            Price{"alma", Norm::kL2, {{"steps", 9}}, 9 + 1, 9},
            Price{"pdpgd", Norm::kLinf, {{"steps", 9}}, 9 + 1, 9},
+           // Draws, halvings, steps.
+           Price{"linear_blend", Norm::kL2, {{"directions", 4}}, 4 + 20, 0},
+           Price{"brendel_bethge", Norm::kLinf, {{"steps", 9}, {"start_draws", 4}}, 4 + 10 + 10, 9},
            Price{"jsma", Norm::kL0, {{"gamma", 0.2}}, 6 + 1, 2 * 6},  // N = 12.8 / 2
        }) {
     std::vector<std::pair<std::string, bool>> flags;
@@ -257,6 +260,19 @@ TEST(MinimumNormAttacks, GoOnPastAnAcceptedClaimToTheirOwnEnd) {
     EXPECT_TRUE(result.images.equal(alone.images));
     EXPECT_TRUE(judge.finding(0).has_value());
   }
+}
+
+TEST(LinearBlend, EndsJustBeyondTheBoundaryOnTheWayToARandomImage) {
+  const ToyPointer model = testing::ToyMlp(kShape);
+  const Batch batch = ToyBatch(*model, 12);
+  Victim victim(*model);
+  const AttackResult result =
+      Make("linear_blend", {})
+          ->Run(victim, batch, {Norm::kL2, 8}, {.stream = "0:test", .nearest = true}, {});
+  ASSERT_TRUE(at::isfinite(result.min_norm).all().item<bool>());
+  EXPECT_FALSE((Predictions(model->Logits(result.images)) == batch.labels).any().item<bool>());
+  const at::Tensor nearer = batch.images + 0.999 * (result.images - batch.images);
+  EXPECT_TRUE(Predictions(model->Logits(nearer)).equal(batch.labels));
 }
 
 TEST(CwL2, HasThePresetOfItsPaper) {
