@@ -3,12 +3,13 @@
 // boundary by a binary search towards x, along the boundary to the point nearest to x. With
 // m = z_y - max_{j != y} z_j and b the average of its gradient (ratio `momentum`), each step solves
 //   min_s ||v + s - x||_p   so that  b.s = c,  ||s||_2 <= r_k,  0 <= v + s <= 1,
-// c = -overshoot m where v is not adversarial, else -(2 - overshoot) m, and
+// c = -overshoot m - 1e-5 ||b||_2 where v is not adversarial, else -(2 - overshoot) m, and
 // r_k = lr D lr_decay^(number of decays so far), D the number of values.
 //
-// Differs from Foolbox: the radius counts one image's values, not the batch's; the step is found by
-// nested bisection instead of BFGS on the dual; the start is the nearest misclassified of
-// `start_draws` random images (blend.h), without one the search starts at x. Untargeted only.
+// Differs from Foolbox: the 1e-5, without which rounding leaves v on the near side; the radius
+// counts one image's values, not the batch's; the step is found by nested bisection instead of BFGS
+// on the dual; the start is the nearest misclassified of `start_draws` random images (blend.h),
+// without one the search starts at x. Untargeted only.
 #include <algorithm>
 #include <cmath>
 #include <utility>
@@ -20,6 +21,9 @@
 
 namespace adamant {
 namespace {
+
+// Distance that float32 tells from none at every pixel.
+constexpr double kBeyond = 1e-5;
 
 at::Tensor Steps(const FeasibleSet& set, const at::Tensor& v, const at::Tensor& normal,
                  const at::Tensor& rise, double radius) {
@@ -87,8 +91,8 @@ class BrendelBethge final : public Attack {
       if (search.empty()) return;
       const double radius =
           rate_ * values * std::pow(decay_, static_cast<double>((step + 1) / period));
-      const at::Tensor rise =
-          -at::where(margin > 0, overshoot_ * margin, (2 - overshoot_) * margin);
+      const at::Tensor beyond = overshoot_ * margin + kBeyond * RowNorm(Norm::kL2, normal);
+      const at::Tensor rise = -at::where(margin >= 0, beyond, (2 - overshoot_) * margin);
       const ThreatModel& threat = search.set().threat();
       v = (v + Steps(search.set(), v, normal, rise, radius))
               .clamp_(threat.clip_min, threat.clip_max);
