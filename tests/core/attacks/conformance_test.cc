@@ -250,6 +250,7 @@ TEST_P(Conformance, DoesNotDependOnBatchOrOrder) {  // C05, C06
   if (GetParam().device == at::kCPU) {
     EXPECT_TRUE(narrow.result.images.equal(whole.result.images));
   }
+  if (HasTrait(GetParam().attack, "universal")) return;  // made of all samples together
   for (const int64_t size : {1, 7}) {
     for (int64_t begin = kSamples - size; begin >= 0; begin -= size) {
       const Batch part{batch.images.narrow(0, begin, size), batch.labels.narrow(0, begin, size),
