@@ -63,6 +63,9 @@ class Search {
   LossGradient Gradient(const at::Tensor& images, const LossFunction& loss);
   LossGradient Loss(const at::Tensor& images);  // without gradient
   at::Tensor Logits(const at::Tensor& images);
+  // As Loss, for any number of images for each row: `of` (int64 [R]) tells whose image it is, as a
+  // position among the rows in search. Counts logits that are not finite.
+  LossGradient Ask(const at::Tensor& images, const at::Tensor& of);
   // One forward pass, several gradients; see RecordedPass. The rows in search must not change
   // between the two.
   RecordedPass Record(const at::Tensor& images);
@@ -80,6 +83,8 @@ class Search {
                       std::initializer_list<at::Tensor*> state = {});
   // Claims every row, for images that were not evaluated. They become the result.
   void ClaimAll(const at::Tensor& images, int64_t step);
+  // Ends the search of all rows but `keep` (int64, positions among the rows in search).
+  void Retain(const at::Tensor& keep);
   // Craft mode: ends a restart at `images`, with their loss where it is known.
   void EndRestart(const at::Tensor& images, const at::Tensor& loss = {});
 
