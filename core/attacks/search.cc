@@ -164,6 +164,8 @@ void Search::SetAims() {
   aims_ = all_aims_.Select(rows_);
 }
 
+void Search::AimAt(const at::Tensor& targets) { aims_.targets = targets; }
+
 void Search::AimAt(int64_t rank) {
   all_aims_.targets = RankTarget(AllCleanLogits(), labels_, rank);
   aims_ = all_aims_.Select(rows_);
@@ -203,6 +205,13 @@ bool Search::BeginRestart(int64_t restart, int64_t slot) {
   return !empty();
 }
 
+bool Search::BeginRestart(int64_t restart, int64_t slot, const at::Tensor& among) {
+  restart_ = restart;
+  slot_ = slot;
+  SetRows(among.index_select(0, Positions(accepted_.index_select(0, among).logical_not())));
+  return !empty();
+}
+
 at::Tensor Search::Start(bool random) const {
   if (settings_.start.defined()) {
     return set_.Project(settings_.start.index_select(0, rows_));
@@ -224,7 +233,12 @@ void Search::Count(const at::Tensor& counter, const at::Tensor& amount) const {
 LossGradient Search::Gradient(const at::Tensor& images) { return Gradient(images, loss_); }
 
 LossGradient Search::Gradient(const at::Tensor& images, const LossFunction& loss) {
-  LossGradient seen = victim_.Gradient(images, aims_, loss);
+  return Gradient(images, loss, {});
+}
+
+LossGradient Search::Gradient(const at::Tensor& images, const LossFunction& loss,
+                              const at::Tensor& slopes) {
+  LossGradient seen = victim_.Gradient(images, aims_, loss, slopes);
   Count(result_.counts.forwards, at::ones_like(rows_));
   CountGradient(seen, at::ones_like(rows_, at::kBool));
   return seen;
@@ -263,7 +277,7 @@ LossGradient Search::Loss(const at::Tensor& images) {
 }
 
 void Search::Observe(at::Tensor& images, LossGradient& seen, int64_t step,
-                     std::initializer_list<at::Tensor*> state) {
+                     absl::Span<at::Tensor* const> state) {
   if (step > 0) Count(result_.counts.steps, at::ones_like(rows_));
   const at::Tensor bad = seen.loss == -kInfinity;
   Count(result_.counts.nonfinite_logits, bad);
@@ -286,7 +300,7 @@ void Search::Observe(at::Tensor& images, LossGradient& seen, int64_t step,
 }
 
 void Search::ObserveNearest(at::Tensor& images, const at::Tensor& success, int64_t step,
-                            std::initializer_list<at::Tensor*> state) {
+                            absl::Span<at::Tensor* const> state) {
   if (step > 0) Count(result_.counts.steps, at::ones_like(rows_));
   const at::Tensor distance = RowNorm(set_.threat().norm, images - set_.origin());
   if (!result_.min_norm.defined()) {
@@ -314,7 +328,7 @@ at::Tensor Search::Remaining(const at::Tensor& chosen, const at::Tensor& accepte
 }
 
 void Search::KeepRows(const at::Tensor& keep, at::Tensor& images,
-                      std::initializer_list<at::Tensor*> state) {
+                      absl::Span<at::Tensor* const> state) {
   rows_ = rows_.index_select(0, keep);
   set_ = set_.Select(keep);
   row_labels_ = row_labels_.index_select(0, keep);
@@ -342,6 +356,10 @@ DrawAt Search::Draw(Purpose purpose, int64_t step, int64_t draw) const {
           .target_slot = static_cast<uint16_t>(slot_),
           .purpose = purpose,
           .draw = static_cast<uint16_t>(draw)};
+}
+
+at::Tensor Search::DrawEach(const std::function<void(const Rng&, absl::Span<float>)>& draw) const {
+  return DrawRows(set_.origin(), ids(), settings_.seed, settings_.stream, draw);
 }
 
 Rng Search::RngOf(int64_t id) const { return Rng(settings_.seed, settings_.stream, id); }

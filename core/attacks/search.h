@@ -6,7 +6,6 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
-#include <initializer_list>
 #include <string>
 #include <vector>
 
@@ -51,17 +50,22 @@ class Search {
   // All rows that no accepted claim has taken, from the start; false when there is none. The draws
   // of a restart differ by `slot`, for attacks that try several targets.
   bool BeginRestart(int64_t restart, int64_t slot = 0);
+  // The same for the rows of `among` (int64: positions within the batch).
+  bool BeginRestart(int64_t restart, int64_t slot, const at::Tensor& among);
   // The class of rank `rank` >= 1 behind the label in the clean ranking becomes the target of each
   // row in search. The options must be those of a targeted attack.
   void AimAt(int64_t rank);
-  at::Tensor Start(bool random) const;  // the given start, a random one, or the clean images
+  void AimAt(const at::Tensor& targets);  // int64 [M], one class for each row in search
+  at::Tensor Start(bool random) const;    // the given start, a random one, or the clean images
 
   at::Tensor SurfaceStart() const;  // the given start, or one on the ball's surface
 
   // Of the options' loss, or of `loss`.
   LossGradient Gradient(const at::Tensor& images);
   LossGradient Gradient(const at::Tensor& images, const LossFunction& loss);
-  LossGradient Loss(const at::Tensor& images);  // without gradient
+  LossGradient Gradient(const at::Tensor& images, const LossFunction& loss,
+                        const at::Tensor& slopes);  // see Model::LeakyLogits
+  LossGradient Loss(const at::Tensor& images);      // without gradient
   at::Tensor Logits(const at::Tensor& images);
   // As Loss, for any number of images for each row: `of` (int64 [R]) tells whose image it is, as a
   // position among the rows in search. Counts logits that are not finite.
@@ -75,12 +79,12 @@ class Search {
   // Tests iterate `step` and drops the rows whose claim is accepted from `images`, `seen` and
   // `state` (each [M,...]; undefined ones stay so).
   void Observe(at::Tensor& images, LossGradient& seen, int64_t step,
-               std::initializer_list<at::Tensor*> state = {});
+               absl::Span<at::Tensor* const> state = {});
   // The same for minimum-norm attacks. `success` (bool [M]) tells which images reach the attack's
   // aim: those nearer to the clean image than any before are kept, those inside the threat model
   // claimed.
   void ObserveNearest(at::Tensor& images, const at::Tensor& success, int64_t step,
-                      std::initializer_list<at::Tensor*> state = {});
+                      absl::Span<at::Tensor* const> state = {});
   // Claims every row, for images that were not evaluated. They become the result.
   void ClaimAll(const at::Tensor& images, int64_t step);
   // Ends the search of all rows but `keep` (int64, positions among the rows in search).
@@ -95,12 +99,16 @@ class Search {
   const Aims& aims() const { return aims_; }        // of the rows in search
   const at::Tensor& rows() const { return rows_; }  // int64 [M]: positions within the batch
   at::Tensor ids() const;                           // int64 [M], CPU: keys of the draws
+  const at::Tensor& forwards() const { return result_.counts.forwards; }  // [N]: so far
+  const at::Tensor& accepted() const { return accepted_; }                // bool [N]
   const at::Tensor& labels() const { return row_labels_; }
   at::Tensor clean_logits();       // [M,K]; a forward pass when the settings have none
   at::Tensor nearest() const;      // double [M]: smallest distance so far, +inf for none
   at::Tensor best_images() const;  // [M,C,H,W]: what would be returned now
   DrawAt Draw(Purpose purpose, int64_t step, int64_t draw = 0) const;
   Rng RngOf(int64_t id) const;
+  // [M,C,H,W]: each row filled by draw(stream of its sample, values of the row).
+  at::Tensor DrawEach(const std::function<void(const Rng&, absl::Span<float>)>& draw) const;
   AttackResult Result() &&;
 
  private:
@@ -109,8 +117,7 @@ class Search {
   at::Tensor AllCleanLogits();
   // Rows that stay after `accepted` (bool, one for each of `chosen`); undefined: all of them.
   at::Tensor Remaining(const at::Tensor& chosen, const at::Tensor& accepted) const;
-  void KeepRows(const at::Tensor& keep, at::Tensor& images,
-                std::initializer_list<at::Tensor*> state);
+  void KeepRows(const at::Tensor& keep, at::Tensor& images, absl::Span<at::Tensor* const> state);
   at::Tensor Targets(const at::Tensor& logits) const;
   void CountGradient(const LossGradient& seen, const at::Tensor& wanted);
   void Count(const at::Tensor& counter, const at::Tensor& amount) const;

@@ -89,12 +89,15 @@ at::Tensor Victim::Logits(const at::Tensor& images) {
   return n == 0 ? at::empty({0, info().shape.num_classes}, images.options()) : at::cat(parts);
 }
 
-RecordedPass::Call Victim::RecordCall(const at::Tensor& images, int64_t begin, int64_t count) {
+RecordedPass::Call Victim::RecordCall(const at::Tensor& images, int64_t begin, int64_t count,
+                                      const at::Tensor& slopes) {
   BeginCall(count);
   const at::AutoGradMode grad_mode(true);
   RecordedPass::Call call{.begin = begin, .count = count};
   call.images = CallRows(images, begin, count).detach().requires_grad_(true);
-  call.logits = model_.Logits(call.images);
+  call.logits = slopes.defined()
+                    ? model_.LeakyLogits(call.images, CallRows(slopes, begin, count))
+                    : model_.Logits(call.images);
   return call;
 }
 
@@ -124,14 +127,14 @@ LossGradient Victim::GradientCall(const RecordedPass::Call& call, const Aims& ai
   return out;
 }
 
-LossGradient Victim::Gradient(const at::Tensor& images, const Aims& aims,
-                              const LossFunction& loss) {
+LossGradient Victim::Gradient(const at::Tensor& images, const Aims& aims, const LossFunction& loss,
+                              const at::Tensor& slopes) {
   const int64_t n = images.size(0);
   TORCH_CHECK(n > 0, "a gradient needs at least one image");
   std::vector<LossGradient> parts;
   for (int64_t begin = 0; begin < n; begin += CallSize(n)) {
     const int64_t count = std::min(CallSize(n), n - begin);
-    parts.push_back(GradientCall(RecordCall(images, begin, count), aims, loss, /*last=*/true));
+    parts.push_back(GradientCall(RecordCall(images, begin, count, slopes), aims, loss, /*last=*/true));
     backwards_ += count;
   }
   return Joined(parts);

@@ -88,7 +88,9 @@ class Victim {
                   int64_t compute_batch = 0);
 
   at::Tensor Logits(const at::Tensor& images);
-  LossGradient Gradient(const at::Tensor& images, const Aims& aims, const LossFunction& loss);
+  // slopes: see Model::LeakyLogits; undefined: the model's own gradient.
+  LossGradient Gradient(const at::Tensor& images, const Aims& aims, const LossFunction& loss,
+                        const at::Tensor& slopes = {});
   RecordedPass Record(const at::Tensor& images);
 
   // Called before every network call; throws to stop (see RunControl::Check).
@@ -104,7 +106,8 @@ class Victim {
   at::Tensor CallRows(const at::Tensor& all, int64_t begin, int64_t count) const;
   int64_t CallSize(int64_t rows) const { return compute_batch_ > 0 ? compute_batch_ : rows; }
   void BeginCall(int64_t count);
-  RecordedPass::Call RecordCall(const at::Tensor& images, int64_t begin, int64_t count);
+  RecordedPass::Call RecordCall(const at::Tensor& images, int64_t begin, int64_t count,
+                                const at::Tensor& slopes = {});
   LossGradient GradientCall(const RecordedPass::Call& call, const Aims& aims,
                             const LossFunction& loss, bool last);
   friend class RecordedPass;

@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "core/base/rng.h"
 #include "core/base/torch.h"
+#include "core/models/relu_max_pool.h"
 
 namespace adamant {
 namespace {
@@ -93,8 +94,6 @@ at::Tensor BatchNorm::operator()(const at::Tensor& x, bool training) const {
                         at::globalContext().userEnabledCuDNN());
 }
 
-at::Tensor Relu(const at::Tensor& x) { return at::relu(x); }
-
 at::Tensor MaxPool(const at::Tensor& x, int64_t kernel, int64_t stride, int64_t padding) {
   return at::max_pool2d(x, {kernel, kernel}, {stride, stride}, {padding, padding});
 }
@@ -103,6 +102,21 @@ at::Tensor GlobalAveragePool(const at::Tensor& x) { return x.mean({2, 3}); }
 
 at::Tensor Pass::Tap(const std::string& name, const at::Tensor& value) const {
   return visit_ ? visit_(name, value) : value;
+}
+
+at::Tensor Pass::Relu(const at::Tensor& x) const {
+  if (!leak_.defined()) return at::relu(x);
+  std::vector<int64_t> shape(static_cast<size_t>(x.dim()), 1);
+  shape[0] = leak_.size(0);
+  const at::Tensor inactive = x.clamp_max(0);
+  return at::relu(x) + leak_.view(shape) * (inactive - inactive.detach());
+}
+
+at::Tensor Pass::ReluMaxPool(const at::Tensor& x, const std::string& tap) const {
+  const bool seen = visit_ && !tap.empty();
+  if (!seen && !leak_.defined()) return adamant::ReluMaxPool(x);
+  const at::Tensor active = Relu(x);
+  return MaxPool(seen ? visit_(tap, active) : active, 2, 2);
 }
 
 at::Tensor Pass::Dropout(const at::Tensor& x, double p) {

@@ -78,8 +78,6 @@ struct BatchNorm {
   double eps, momentum;
 };
 
-// Every ReLU of the zoo is this one.
-at::Tensor Relu(const at::Tensor& x);
 at::Tensor MaxPool(const at::Tensor& x, int64_t kernel, int64_t stride, int64_t padding = 0);
 // [N,C,H,W] -> [N,C]
 at::Tensor GlobalAveragePool(const at::Tensor& x);
@@ -94,17 +92,23 @@ ModelShape ShapeOr(ModelShape shape, const ModelShape& own);
 // One forward pass, as an architecture sees it.
 class Pass {
  public:
-  Pass(const TapVisitor& visit, bool training, uint64_t seed, int64_t step, uint32_t call)
-      : visit_(visit), training_(training), seed_(seed), step_(step), call_(call) {}
+  Pass(const TapVisitor& visit, const at::Tensor& leak, bool training, uint64_t seed, int64_t step,
+       uint32_t call)
+      : visit_(visit), leak_(leak), training_(training), seed_(seed), step_(step), call_(call) {}
 
   bool training() const { return training_; }
   // Hands a named activation to the visitor; the pass goes on with what it returns.
   at::Tensor Tap(const std::string& name, const at::Tensor& value) const;
+  // Every ReLU of the zoo is this one, or the one in ReluMaxPool: see Model::LeakyLogits.
+  at::Tensor Relu(const at::Tensor& x) const;
+  // MaxPool(Tap(tap, Relu(x)), 2, 2); tap "" is none.
+  at::Tensor ReluMaxPool(const at::Tensor& x, const std::string& tap = "") const;
   // Zeroes with probability p and scales by 1 / (1 - p) in training, else the identity.
   at::Tensor Dropout(const at::Tensor& x, double p);
 
  private:
   const TapVisitor& visit_;
+  const at::Tensor leak_;
   const bool training_;
   const uint64_t seed_;
   const int64_t step_;
@@ -119,7 +123,12 @@ class Network : public Model {
   Network(const Params& params, const ModelShape& shape, uint64_t seed);
 
   const ModelInfo& info() const override { return info_; }
-  at::Tensor Forward(const at::Tensor& images, const TapVisitor& visit) const final;
+  at::Tensor Forward(const at::Tensor& images, const TapVisitor& visit) const final {
+    return RunPass(images, visit, {});
+  }
+  at::Tensor LeakyLogits(const at::Tensor& images, const at::Tensor& slopes) const final {
+    return RunPass(images, {}, slopes);
+  }
   NamedTensors Parameters() const override { return weights_.parameters(); }
   NamedTensors Buffers() const override { return weights_.buffers(); }
   void Train(bool on) override { training_ = on; }
@@ -147,6 +156,8 @@ class Network : public Model {
   Weights weights_;
 
  private:
+  at::Tensor RunPass(const at::Tensor& images, const TapVisitor& visit,
+                     const at::Tensor& leak) const;
   at::Tensor Normalise(const at::Tensor& images) const;
 
   ModelInfo info_;

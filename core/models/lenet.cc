@@ -36,16 +36,15 @@ class Lenet : public Network {
     return BatchNorm(weights_, name, channels);
   }
 
-  static at::Tensor Activate(const std::optional<BatchNorm>& norm, const at::Tensor& x,
-                             const Pass& pass) {
-    return Relu(norm.has_value() ? (*norm)(x, pass.training()) : x);
+  static at::Tensor Norm(const std::optional<BatchNorm>& norm, const at::Tensor& x,
+                         const Pass& pass) {
+    return norm.has_value() ? (*norm)(x, pass.training()) : x;
   }
 
   at::Tensor Run(const at::Tensor& images, Pass& pass) const override {
-    at::Tensor x = MaxPool(Activate(bn1_, conv1_(images), pass), 2, 2);
-    x = pass.Tap("conv2", Activate(bn2_, conv2_(x), pass));
-    x = pass.Tap("pool2", MaxPool(x, 2, 2));
-    x = pass.Tap("logits_in", Activate(bn3_, fc1_(x.flatten(1)), pass));
+    at::Tensor x = pass.ReluMaxPool(Norm(bn1_, conv1_(images), pass));
+    x = pass.Tap("pool2", pass.ReluMaxPool(Norm(bn2_, conv2_(x), pass), "conv2"));
+    x = pass.Tap("logits_in", pass.Relu(Norm(bn3_, fc1_(x.flatten(1)), pass)));
     return fc2_(pass.Dropout(x, drop_));
   }
 

@@ -23,17 +23,17 @@ class MiniGap : public Network {
         : conv(weights, "conv" + number, in, out, 3, {.padding = 1, .bias = false}),
           norm(weights, "bn" + number, out) {}
     at::Tensor operator()(const at::Tensor& x, const Pass& pass) const {
-      return Relu(norm(conv(x), pass.training()));
+      return norm(conv(x), pass.training());
     }
     Conv conv;
     BatchNorm norm;
   };
 
   at::Tensor Run(const at::Tensor& images, Pass& pass) const override {
-    at::Tensor x = pass.Tap("a1", block1_(images, pass));
-    x = pass.Tap("a2", block2_(MaxPool(x, 2, 2), pass));
-    x = pass.Tap("a3", block3_(x, pass));
-    x = pass.Tap("a4", block4_(MaxPool(x, 2, 2), pass));
+    at::Tensor x = pass.ReluMaxPool(block1_(images, pass), "a1");
+    x = pass.Tap("a2", pass.Relu(block2_(x, pass)));
+    x = pass.ReluMaxPool(block3_(x, pass), "a3");
+    x = pass.Tap("a4", pass.Relu(block4_(x, pass)));
     return fc_(pass.Tap("logits_in", GlobalAveragePool(x)));
   }
 

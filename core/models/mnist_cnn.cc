@@ -23,10 +23,10 @@ class Trades : public Network {
   static int64_t Pooled(int64_t side) { return ((side - 4) / 2 - 4) / 2; }
 
   at::Tensor Run(const at::Tensor& images, Pass& pass) const override {
-    at::Tensor x = MaxPool(Relu(conv2_(Relu(conv1_(images)))), 2, 2);
-    x = pass.Tap("last_conv", Relu(conv4_(Relu(conv3_(x)))));
-    x = Relu(fc1_(MaxPool(x, 2, 2).flatten(1)));
-    return fc3_(pass.Tap("logits_in", Relu(fc2_(pass.Dropout(x, 0.5)))));
+    at::Tensor x = pass.ReluMaxPool(conv2_(pass.Relu(conv1_(images))));
+    x = pass.ReluMaxPool(conv4_(pass.Relu(conv3_(x))), "last_conv");
+    x = pass.Relu(fc1_(x.flatten(1)));
+    return fc3_(pass.Tap("logits_in", pass.Relu(fc2_(pass.Dropout(x, 0.5)))));
   }
 
   Conv conv1_{weights_, "conv1", shape().channels, 32, 3};
@@ -47,9 +47,9 @@ class Advertorch : public Network {
 
  private:
   at::Tensor Run(const at::Tensor& images, Pass& pass) const override {
-    at::Tensor x = MaxPool(Relu(conv1_(images)), 2, 2);
-    x = MaxPool(pass.Tap("last_conv", Relu(conv2_(x))), 2, 2);
-    return linear2_(pass.Tap("logits_in", Relu(linear1_(x.flatten(1)))));
+    at::Tensor x = pass.ReluMaxPool(conv1_(images));
+    x = pass.ReluMaxPool(conv2_(x), "last_conv");
+    return linear2_(pass.Tap("logits_in", pass.Relu(linear1_(x.flatten(1)))));
   }
 
   Conv conv1_{weights_, "conv1", shape().channels, 32, 3, {.padding = 1}};
@@ -67,8 +67,8 @@ class Convex : public Network {
 
  private:
   at::Tensor Run(const at::Tensor& images, Pass& pass) const override {
-    const at::Tensor x = pass.Tap("last_conv", Relu(conv2_(Relu(conv1_(images)))));
-    return linear2_(pass.Tap("logits_in", Relu(linear1_(x.flatten(1)))));
+    const at::Tensor x = pass.Tap("last_conv", pass.Relu(conv2_(pass.Relu(conv1_(images)))));
+    return linear2_(pass.Tap("logits_in", pass.Relu(linear1_(x.flatten(1)))));
   }
 
   Conv conv1_{weights_, "conv1", shape().channels, 16, 4, {.stride = 2, .padding = 1}};

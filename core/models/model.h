@@ -51,6 +51,7 @@ struct ModelInfo {
   bool gap_head = false;        // default_tap -> global average pooling -> one linear layer
   int64_t parameter_count = 0;  // trainable values
   bool trainable = true;
+  bool visible_relus = false;  // LeakyLogits has an effect
 };
 
 // Sees each tap during a forward pass and returns the value the pass goes on with: `value` itself,
@@ -83,6 +84,12 @@ class Model {
   virtual at::Tensor Forward(const at::Tensor& images, const TapVisitor& visit) const = 0;
 
   at::Tensor Logits(const at::Tensor& images) const { return Forward(images, {}); }
+  // The same logits, but in the backward pass an inactive ReLU of image i passes slopes[i] (float
+  // [N]) times the gradient instead of none. A model whose ReLUs are not in sight ignores it; see
+  // info().visible_relus.
+  virtual at::Tensor LeakyLogits(const at::Tensor& images, const at::Tensor& /*slopes*/) const {
+    return Logits(images);
+  }
   // Also returns the wanted taps (names or aliases). Throws std::invalid_argument for an unknown
   // one.
   Outputs ForwardWithTaps(const at::Tensor& images, absl::Span<const std::string> taps) const;

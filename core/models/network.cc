@@ -70,13 +70,14 @@ at::Tensor Network::Normalise(const at::Tensor& images) const {
   return (images - mean) / variance.clamp_min(1 / values).sqrt();
 }
 
-at::Tensor Network::Forward(const at::Tensor& images, const TapVisitor& visit) const {
+at::Tensor Network::RunPass(const at::Tensor& images, const TapVisitor& visit,
+                            const at::Tensor& leak) const {
   const ModelShape& s = info_.shape;
   TORCH_CHECK(images.dim() == 4 && images.size(1) == s.channels && images.size(2) == s.height &&
                   images.size(3) == s.width,
               info_.architecture.name(), " takes images [N,", s.channels, ",", s.height, ",",
               s.width, "], got ", images.sizes());
-  Pass pass(visit, training_, dropout_seed_, dropout_step_, dropout_calls_);
+  Pass pass(visit, leak, training_, dropout_seed_, dropout_step_, dropout_calls_);
   if (training_) ++dropout_calls_;
   return Run(Normalise(images), pass);
 }
@@ -112,6 +113,7 @@ std::pair<at::Tensor, at::Tensor> Network::GapHead() const {
 }
 
 void Network::Measure() {
+  info_.visible_relus = true;
   info_.classifier = description_.classifier + ".weight";
   info_.default_tap = description_.default_tap;
   info_.gap_head = description_.gap_head;

@@ -25,9 +25,10 @@ struct BasicBlock {
     projection_norm.emplace(weights, name + ".downsample.1", out);
   }
 
-  at::Tensor operator()(const at::Tensor& x, bool training) const {
-    const at::Tensor inner = bn2(conv2(Relu(bn1(conv1(x), training))), training);
-    return Relu(inner + (projection ? (*projection_norm)((*projection)(x), training) : x));
+  at::Tensor operator()(const at::Tensor& x, const Pass& pass) const {
+    const bool training = pass.training();
+    const at::Tensor inner = bn2(conv2(pass.Relu(bn1(conv1(x), training))), training);
+    return pass.Relu(inner + (projection ? (*projection_norm)((*projection)(x), training) : x));
   }
 
   Conv conv1;
@@ -92,9 +93,9 @@ class Resnet : public Network {
   }
 
   at::Tensor Run(const at::Tensor& images, Pass& pass) const override {
-    at::Tensor x = Relu(bn1_(conv1_(images), pass.training()));
+    at::Tensor x = pass.Relu(bn1_(conv1_(images), pass.training()));
     for (size_t s = 0; s < stages_.size(); ++s) {
-      for (const BasicBlock& block : stages_[s]) x = block(x, pass.training());
+      for (const BasicBlock& block : stages_[s]) x = block(x, pass);
       x = pass.Tap(StageName(s), x);
     }
     return fc_(pass.Tap("logits_in", GlobalAveragePool(x)));

@@ -154,7 +154,7 @@ TEST(Dropout, ScalesWhatItKeepsAndDependsOnTheStep) {
   EXPECT_TRUE(model->Logits(images).equal(eval));
 
   const TapVisitor nobody;
-  Pass pass(nobody, true, 0, 0, 0);
+  Pass pass(nobody, {}, true, 0, 0, 0);
   const at::Tensor dropped = pass.Dropout(torch::ones({10000}), 0.25);
   EXPECT_TRUE(dropped.eq(0).logical_or(dropped.sub(4.0 / 3).abs().lt(1e-6)).all().item<bool>());
   EXPECT_NEAR(dropped.mean().item<double>(), 1, 0.03);

@@ -1,0 +1,242 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/models/relu_max_pool.h"
+
+#include <ATen/Parallel.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+#include <algorithm>
+#include <cmath>
+
+#include "core/base/torch.h"
+
+namespace adamant {
+namespace {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+
+// Where an output came from: 0..3 row by row within its window, kNowhere where nothing is positive.
+constexpr uint8_t kNowhere = 4;
+constexpr int64_t kPlanesPerTask = 64;
+
+// One row of windows: `upper` and `lower` are two rows of 2 * count values.
+struct RowKernels {
+  void (*pool)(const float* upper, const float* lower, int64_t count, float* out, uint8_t* places);
+  void (*spread)(const float* gradient, const uint8_t* places, int64_t count, float* upper,
+                 float* lower);
+};
+
+// A NaN in the window is the result, as in max_pool2d. `places` may be null.
+void PoolRow(const float* upper, const float* lower, int64_t count, float* out, uint8_t* places) {
+  for (int64_t j = 0; j < count; ++j) {
+    const float values[4] = {upper[2 * j], upper[2 * j + 1], lower[2 * j], lower[2 * j + 1]};
+    out[j] = 0;
+    uint8_t place = kNowhere;
+    for (uint8_t k = 0; k < 4; ++k) {
+      if (!(values[k] > out[j] || std::isnan(values[k]))) continue;
+      out[j] = values[k];
+      place = k;
+    }
+    if (places != nullptr) places[j] = place;
+  }
+}
+
+void SpreadRow(const float* gradient, const uint8_t* places, int64_t count, float* upper,
+               float* lower) {
+  for (int64_t j = 0; j < count; ++j) {
+    upper[2 * j] = places[j] == 0 ? gradient[j] : 0;
+    upper[2 * j + 1] = places[j] == 1 ? gradient[j] : 0;
+    lower[2 * j] = places[j] == 2 ? gradient[j] : 0;
+    lower[2 * j + 1] = places[j] == 3 ? gradient[j] : 0;
+  }
+}
+
+constexpr RowKernels kPlain{PoolRow, SpreadRow};
+
+#if defined(__x86_64__)
+#define ADAMANT_AVX512 __attribute__((target("avx512f,avx512bw,avx512vl")))
+
+// The first `count` of 16 lanes, and those of the 2 * count values in two registers.
+struct Lanes {
+  explicit Lanes(int64_t count)
+      : windows(static_cast<__mmask16>((1U << count) - 1)),
+        first(static_cast<__mmask16>(count >= 8 ? 0xFFFF : (1U << (2 * count)) - 1)),
+        second(static_cast<__mmask16>(count <= 8 ? 0 : (1U << (2 * count - 16)) - 1)) {}
+  __mmask16 windows, first, second;
+};
+
+// Takes `values` and its place where they are larger or NaN.
+ADAMANT_AVX512 inline void TakeLarger(__m512 values, int place, __m512& best, __m512i& places) {
+  const __mmask16 larger = _mm512_cmp_ps_mask(values, best, _CMP_GT_OQ) |
+                           _mm512_cmp_ps_mask(values, values, _CMP_UNORD_Q);
+  best = _mm512_mask_mov_ps(best, larger, values);
+  places = _mm512_mask_mov_epi32(places, larger, _mm512_set1_epi32(place));
+}
+
+ADAMANT_AVX512 void PoolRowAvx512(const float* upper, const float* lower, int64_t count, float* out,
+                                  uint8_t* places) {
+  const __m512i even = _mm512_set_epi32(30, 28, 26, 24, 22, 20, 18, 16, 14, 12, 10, 8, 6, 4, 2, 0);
+  const __m512i odd = _mm512_add_epi32(even, _mm512_set1_epi32(1));
+  for (int64_t j = 0; j < count; j += 16) {
+    const Lanes lanes(std::min<int64_t>(16, count - j));
+    __m512 best = _mm512_setzero_ps();
+    __m512i place = _mm512_set1_epi32(kNowhere);
+    for (int row = 0; row < 2; ++row) {
+      const float* in = (row == 0 ? upper : lower) + 2 * j;
+      const __m512 a = _mm512_maskz_loadu_ps(lanes.first, in);
+      const __m512 b = _mm512_maskz_loadu_ps(lanes.second, in + 16);
+      TakeLarger(_mm512_permutex2var_ps(a, even, b), 2 * row, best, place);
+      TakeLarger(_mm512_permutex2var_ps(a, odd, b), 2 * row + 1, best, place);
+    }
+    _mm512_mask_storeu_ps(out + j, lanes.windows, best);
+    if (places != nullptr) _mm512_mask_cvtepi32_storeu_epi8(places + j, lanes.windows, place);
+  }
+}
+
+ADAMANT_AVX512 void SpreadRowAvx512(const float* gradient, const uint8_t* places, int64_t count,
+                                    float* upper, float* lower) {
+  const __m512i low = _mm512_set_epi32(23, 7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
+  const __m512i high = _mm512_add_epi32(low, _mm512_set1_epi32(8));
+  for (int64_t j = 0; j < count; j += 16) {
+    const Lanes lanes(std::min<int64_t>(16, count - j));
+    const __m512 g = _mm512_maskz_loadu_ps(lanes.windows, gradient + j);
+    const __m512i place =
+        _mm512_maskz_cvtepu8_epi32(lanes.windows, _mm_maskz_loadu_epi8(lanes.windows, places + j));
+    for (int row = 0; row < 2; ++row) {
+      float* out = (row == 0 ? upper : lower) + 2 * j;
+      const __m512 a =
+          _mm512_maskz_mov_ps(_mm512_cmpeq_epi32_mask(place, _mm512_set1_epi32(2 * row)), g);
+      const __m512 b =
+          _mm512_maskz_mov_ps(_mm512_cmpeq_epi32_mask(place, _mm512_set1_epi32(2 * row + 1)), g);
+      _mm512_mask_storeu_ps(out, lanes.first, _mm512_permutex2var_ps(a, low, b));
+      _mm512_mask_storeu_ps(out + 16, lanes.second, _mm512_permutex2var_ps(a, high, b));
+    }
+  }
+}
+
+constexpr RowKernels kAvx512{PoolRowAvx512, SpreadRowAvx512};
+
+const RowKernels& Kernels() {
+  static const bool wide = __builtin_cpu_supports("avx512f") &&
+                           __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
+  return wide ? kAvx512 : kPlain;
+}
+#else
+const RowKernels& Kernels() { return kPlain; }
+#endif
+
+void GatherRow(const float* upper, const float* lower, const uint8_t* places, int64_t count,
+               float* out) {
+  for (int64_t j = 0; j < count; ++j) {
+    const float values[5] = {upper[2 * j], upper[2 * j + 1], lower[2 * j], lower[2 * j + 1], 0};
+    out[j] = values[places[j]];
+  }
+}
+
+struct Planes {
+  explicit Planes(at::IntArrayRef full)
+      : count(full[0] * full[1]), height(full[2]), width(full[3]) {}
+  int64_t count, height, width;
+
+  // row(plane, output row): offset of the upper input row, of the output row.
+  template <class Row>
+  void ForEachRow(Row row) const {
+    at::parallel_for(0, count, kPlanesPerTask, [&](int64_t begin, int64_t end) {
+      for (int64_t plane = begin; plane < end; ++plane) {
+        for (int64_t i = 0; i < height / 2; ++i) {
+          row((plane * height + 2 * i) * width, (plane * (height / 2) + i) * (width / 2));
+        }
+      }
+    });
+  }
+};
+
+std::vector<int64_t> PooledSizes(at::IntArrayRef full) {
+  return {full[0], full[1], full[2] / 2, full[3] / 2};
+}
+
+at::Tensor Pool(const at::Tensor& x, uint8_t* places) {
+  const at::Tensor out = at::empty(PooledSizes(x.sizes()), x.options());
+  const Planes planes(x.sizes());
+  const RowKernels& kernels = Kernels();
+  const float* in = x.const_data_ptr<float>();
+  auto* to = out.data_ptr<float>();
+  planes.ForEachRow([&](int64_t row, int64_t pooled) {
+    kernels.pool(in + row, in + row + planes.width, planes.width / 2, to + pooled,
+                 places == nullptr ? nullptr : places + pooled);
+  });
+  return out;
+}
+
+at::Tensor Spread(const at::Tensor& gradient, const at::Tensor& places, at::IntArrayRef full) {
+  const Planes planes(full);
+  const RowKernels& kernels = Kernels();
+  const bool even = planes.height % 2 == 0 && planes.width % 2 == 0;
+  const at::Tensor out =
+      even ? at::empty(full, gradient.options()) : at::zeros(full, gradient.options());
+  const at::Tensor dense = gradient.contiguous();
+  const float* in = dense.const_data_ptr<float>();
+  const uint8_t* from = places.const_data_ptr<uint8_t>();
+  auto* to = out.data_ptr<float>();
+  planes.ForEachRow([&](int64_t row, int64_t pooled) {
+    kernels.spread(in + pooled, from + pooled, planes.width / 2, to + row, to + row + planes.width);
+  });
+  return out;
+}
+
+at::Tensor Gather(const at::Tensor& values, const at::Tensor& places) {
+  const at::Tensor out = at::empty(places.sizes(), values.options());
+  const Planes planes(values.sizes());
+  const at::Tensor dense = values.contiguous();
+  const float* in = dense.const_data_ptr<float>();
+  const uint8_t* from = places.const_data_ptr<uint8_t>();
+  auto* to = out.data_ptr<float>();
+  planes.ForEachRow([&](int64_t row, int64_t pooled) {
+    GatherRow(in + row, in + row + planes.width, from + pooled, planes.width / 2, to + pooled);
+  });
+  return out;
+}
+
+// The gradient of ReluMaxPool as a function of the output's gradient: linear, so its own gradient
+// gathers what it spread.
+struct SpreadFunction : torch::autograd::Function<SpreadFunction> {
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& gradient,
+                            const at::Tensor& places, std::vector<int64_t> full) {
+    context->saved_data["places"] = places;
+    return Spread(gradient, places, full);
+  }
+  static variable_list backward(AutogradContext* context, const variable_list& gradients) {
+    return {Gather(gradients[0], context->saved_data["places"].toTensor()), at::Tensor(),
+            at::Tensor()};
+  }
+};
+
+struct PoolFunction : torch::autograd::Function<PoolFunction> {
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& x) {
+    const at::Tensor places = at::empty(PooledSizes(x.sizes()), x.options().dtype(at::kByte));
+    context->saved_data["places"] = places;
+    context->saved_data["full"] = x.sizes().vec();
+    return Pool(x, places.data_ptr<uint8_t>());
+  }
+  static variable_list backward(AutogradContext* context, const variable_list& gradients) {
+    return {SpreadFunction::apply(gradients[0], context->saved_data["places"].toTensor(),
+                                  context->saved_data["full"].toIntVector())};
+  }
+};
+
+}  // namespace
+
+at::Tensor ReluMaxPool(const at::Tensor& x) {
+  if (!x.is_cpu() || x.scalar_type() != at::kFloat || x.dim() != 4) {
+    return at::max_pool2d(at::relu(x), {2, 2});
+  }
+  const at::Tensor dense = x.contiguous();
+  if (at::GradMode::is_enabled() && x.requires_grad()) return PoolFunction::apply(dense);
+  return Pool(dense, nullptr);
+}
+
+}  // namespace adamant

@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+namespace adamant {
+
+// max_pool2d(relu(x), 2): [N,C,H,W] -> [N,C,H/2,W/2]. Values and gradients are those of the two
+// operations; gradients of gradients exist. On the CPU it is one pass over x: LibTorch's own
+// max_pool2d is scalar there and takes a third of an attack on a small network.
+at::Tensor ReluMaxPool(const at::Tensor& x);
+
+}  // namespace adamant

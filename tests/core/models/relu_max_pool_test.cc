@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/models/relu_max_pool.h"
+
+#include <gtest/gtest.h>
+
+#include <limits>
+
+#include "core/base/torch.h"
+#include "core/models/model.h"
+
+namespace adamant {
+namespace {
+
+at::Tensor Separate(const at::Tensor& x) { return at::max_pool2d(at::relu(x), {2, 2}); }
+
+// Halves and zeros, so that windows hold ties and nothing positive.
+at::Tensor Images(const std::vector<int64_t>& sizes) {
+  const at::Tensor index = at::arange(sizes[0] * sizes[1] * sizes[2] * sizes[3], at::kFloat);
+  return ((index * 37).remainder(11) - 6).div(2).view(sizes);
+}
+
+struct Derivatives {
+  at::Tensor value, gradient, second;
+};
+
+// Of sum(w * f(x)^2): the gradient with respect to x, and the gradient of sum(v * that gradient).
+Derivatives Differentiate(at::Tensor (*function)(const at::Tensor&), const at::Tensor& images) {
+  const at::Tensor x = images.detach().clone().requires_grad_(true);
+  const at::Tensor value = function(x);
+  const at::Tensor w = at::arange(value.numel(), at::kFloat).remainder(5).view(value.sizes());
+  const at::Tensor gradient = torch::autograd::grad({(w * value.square()).sum()}, {x}, {},
+                                                    std::nullopt, /*create_graph=*/true)[0];
+  const at::Tensor v = at::arange(x.numel(), at::kFloat).remainder(7).view(x.sizes());
+  return {value.detach(), gradient.detach(), torch::autograd::grad({(v * gradient).sum()}, {x})[0]};
+}
+
+TEST(ReluMaxPool, EqualsTheTwoOperationsToTheBit) {
+  for (const std::vector<int64_t>& sizes : {std::vector<int64_t>{2, 3, 28, 28},
+                                            {1, 2, 14, 14},
+                                            {2, 1, 5, 7},
+                                            {1, 1, 2, 2},
+                                            {1, 2, 66, 70},
+                                            {1, 1, 6, 32},
+                                            {1, 1, 6, 34}}) {
+    const at::Tensor x = Images(sizes);
+    const Derivatives found = Differentiate(ReluMaxPool, x);
+    const Derivatives expected = Differentiate(Separate, x);
+    EXPECT_TRUE(found.value.equal(expected.value)) << sizes;
+    EXPECT_TRUE(found.gradient.equal(expected.gradient)) << sizes;
+    EXPECT_TRUE(found.second.equal(expected.second)) << sizes;
+    const at::NoGradGuard no_grad;
+    EXPECT_TRUE(ReluMaxPool(x).equal(expected.value)) << sizes;
+  }
+}
+
+TEST(ReluMaxPool, TakesAnInputThatIsNotContiguous) {
+  const at::Tensor x = Images({2, 4, 8, 8}).contiguous(at::MemoryFormat::ChannelsLast);
+  EXPECT_TRUE(ReluMaxPool(x).equal(Separate(x)));
+}
+
+TEST(ReluMaxPool, PassesNaNAndInfinityOn) {
+  const at::Tensor x = -at::ones({1, 1, 2, 34});
+  x[0][0][1][3] = std::numeric_limits<float>::quiet_NaN();
+  x[0][0][0][32] = std::numeric_limits<float>::infinity();
+  const at::Tensor out = ReluMaxPool(x);
+  EXPECT_TRUE(at::isnan(out[0][0][0][1]).item<bool>());
+  EXPECT_TRUE(at::isinf(out[0][0][0][16]).item<bool>());
+  EXPECT_EQ(at::nan_to_num(out, 0.0, 0.0, 0.0).sum().item<float>(), 0);
+}
+
+TEST(LeakyLogits, ChangesGradientsOnlyAndByTheSlopeOfEachImage) {
+  v1::PluginSpec spec;
+  spec.set_name("mnist_cnn");
+  const auto model = *MakePlugin<Model>(spec, ModelShape{}, 3);
+  ASSERT_TRUE(model->info().visible_relus);
+  const at::Tensor images = Images({2, 1, 28, 28}).abs() / 3;
+  const auto gradient = [&](const at::Tensor& slopes) {
+    const at::Tensor x = images.clone().requires_grad_(true);
+    const at::Tensor logits = slopes.defined() ? model->LeakyLogits(x, slopes) : model->Logits(x);
+    EXPECT_TRUE(logits.equal(model->Logits(images)));
+    return torch::autograd::grad({logits.sum()}, {x})[0];
+  };
+  const at::Tensor plain = gradient({});
+  const at::Tensor leaky = gradient(at::tensor({0.0F, 0.5F}));
+  EXPECT_TRUE(at::allclose(leaky[0], plain[0], 1e-6, 1e-7));
+  EXPECT_GT((leaky[1] - plain[1]).abs().max().item<float>(), 1e-4);
+}
+
+}  // namespace
+}  // namespace adamant
