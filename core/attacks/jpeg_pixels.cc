@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <cstdio>
+// jpeglib.h needs <cstdio> before it.
 #include <jpeglib.h>
 
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
 #include <cstdlib>
 
 #include "core/attacks/corruption_pixels.h"
