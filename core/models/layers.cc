@@ -105,18 +105,12 @@ at::Tensor Pass::Tap(const std::string& name, const at::Tensor& value) const {
 }
 
 at::Tensor Pass::Relu(const at::Tensor& x) const {
-  if (!leak_.defined()) return at::relu(x);
-  std::vector<int64_t> shape(static_cast<size_t>(x.dim()), 1);
-  shape[0] = leak_.size(0);
-  const at::Tensor inactive = x.clamp_max(0);
-  return at::relu(x) + leak_.view(shape) * (inactive - inactive.detach());
+  return leak_.defined() ? LeakyBackwardRelu(x, leak_) : at::relu(x);
 }
 
 at::Tensor Pass::ReluMaxPool(const at::Tensor& x, const std::string& tap) const {
-  const bool seen = visit_ && !tap.empty();
-  if (!seen && !leak_.defined()) return adamant::ReluMaxPool(x);
-  const at::Tensor active = Relu(x);
-  return MaxPool(seen ? visit_(tap, active) : active, 2, 2);
+  if (!visit_ || tap.empty()) return adamant::ReluMaxPool(x, leak_);
+  return MaxPool(visit_(tap, Relu(x)), 2, 2);
 }
 
 at::Tensor Pass::Dropout(const at::Tensor& x, double p) {

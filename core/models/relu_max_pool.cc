@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "core/base/torch.h"
 
@@ -19,39 +20,39 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-// Where an output came from: 0..3 row by row within its window, kNowhere where nothing is positive.
-constexpr uint8_t kNowhere = 4;
+// Where an output came from: 0..3 row by row within its window; kInactive is added where nothing is
+// positive.
+constexpr uint8_t kInactive = 4;
 constexpr int64_t kPlanesPerTask = 64;
 
 // One row of windows: `upper` and `lower` are two rows of 2 * count values.
 struct RowKernels {
   void (*pool)(const float* upper, const float* lower, int64_t count, float* out, uint8_t* places);
-  void (*spread)(const float* gradient, const uint8_t* places, int64_t count, float* upper,
-                 float* lower);
+  void (*spread)(const float* gradient, const uint8_t* places, float slope, int64_t count,
+                 float* upper, float* lower);
 };
 
 // A NaN in the window is the result, as in max_pool2d. `places` may be null.
 void PoolRow(const float* upper, const float* lower, int64_t count, float* out, uint8_t* places) {
   for (int64_t j = 0; j < count; ++j) {
     const float values[4] = {upper[2 * j], upper[2 * j + 1], lower[2 * j], lower[2 * j + 1]};
-    out[j] = 0;
-    uint8_t place = kNowhere;
-    for (uint8_t k = 0; k < 4; ++k) {
-      if (!(values[k] > out[j] || std::isnan(values[k]))) continue;
-      out[j] = values[k];
-      place = k;
+    uint8_t place = 0;
+    for (uint8_t k = 1; k < 4; ++k) {
+      if (values[k] > values[place] || std::isnan(values[k])) place = k;
     }
-    if (places != nullptr) places[j] = place;
+    const bool inactive = values[place] <= 0;
+    out[j] = inactive ? 0 : values[place];
+    if (places != nullptr) places[j] = inactive ? place + kInactive : place;
   }
 }
 
-void SpreadRow(const float* gradient, const uint8_t* places, int64_t count, float* upper,
-               float* lower) {
+void SpreadRow(const float* gradient, const uint8_t* places, float slope, int64_t count,
+               float* upper, float* lower) {
   for (int64_t j = 0; j < count; ++j) {
-    upper[2 * j] = places[j] == 0 ? gradient[j] : 0;
-    upper[2 * j + 1] = places[j] == 1 ? gradient[j] : 0;
-    lower[2 * j] = places[j] == 2 ? gradient[j] : 0;
-    lower[2 * j + 1] = places[j] == 3 ? gradient[j] : 0;
+    float* const to[4] = {upper + 2 * j, upper + 2 * j + 1, lower + 2 * j, lower + 2 * j + 1};
+    for (float* value : to) *value = 0;
+    const bool inactive = places[j] >= kInactive;
+    if (!inactive || slope != 0) *to[places[j] % kInactive] = gradient[j] * (inactive ? slope : 1);
   }
 }
 
@@ -83,8 +84,8 @@ ADAMANT_AVX512 void PoolRowAvx512(const float* upper, const float* lower, int64_
   const __m512i odd = _mm512_add_epi32(even, _mm512_set1_epi32(1));
   for (int64_t j = 0; j < count; j += 16) {
     const Lanes lanes(std::min<int64_t>(16, count - j));
-    __m512 best = _mm512_setzero_ps();
-    __m512i place = _mm512_set1_epi32(kNowhere);
+    __m512 best = _mm512_set1_ps(-std::numeric_limits<float>::infinity());
+    __m512i place = _mm512_setzero_si512();
     for (int row = 0; row < 2; ++row) {
       const float* in = (row == 0 ? upper : lower) + 2 * j;
       const __m512 a = _mm512_maskz_loadu_ps(lanes.first, in);
@@ -92,20 +93,27 @@ ADAMANT_AVX512 void PoolRowAvx512(const float* upper, const float* lower, int64_
       TakeLarger(_mm512_permutex2var_ps(a, even, b), 2 * row, best, place);
       TakeLarger(_mm512_permutex2var_ps(a, odd, b), 2 * row + 1, best, place);
     }
+    const __mmask16 inactive = _mm512_cmp_ps_mask(best, _mm512_setzero_ps(), _CMP_LE_OQ);
+    best = _mm512_mask_mov_ps(best, inactive, _mm512_setzero_ps());
+    place = _mm512_mask_add_epi32(place, inactive, place, _mm512_set1_epi32(kInactive));
     _mm512_mask_storeu_ps(out + j, lanes.windows, best);
     if (places != nullptr) _mm512_mask_cvtepi32_storeu_epi8(places + j, lanes.windows, place);
   }
 }
 
-ADAMANT_AVX512 void SpreadRowAvx512(const float* gradient, const uint8_t* places, int64_t count,
-                                    float* upper, float* lower) {
+ADAMANT_AVX512 void SpreadRowAvx512(const float* gradient, const uint8_t* places, float slope,
+                                    int64_t count, float* upper, float* lower) {
   const __m512i low = _mm512_set_epi32(23, 7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
   const __m512i high = _mm512_add_epi32(low, _mm512_set1_epi32(8));
   for (int64_t j = 0; j < count; j += 16) {
     const Lanes lanes(std::min<int64_t>(16, count - j));
-    const __m512 g = _mm512_maskz_loadu_ps(lanes.windows, gradient + j);
-    const __m512i place =
+    const __m512i found =
         _mm512_maskz_cvtepu8_epi32(lanes.windows, _mm_maskz_loadu_epi8(lanes.windows, places + j));
+    const __mmask16 inactive = _mm512_cmpge_epi32_mask(found, _mm512_set1_epi32(kInactive));
+    const __m512i place = _mm512_and_si512(found, _mm512_set1_epi32(kInactive - 1));
+    __m512 g = _mm512_maskz_loadu_ps(lanes.windows, gradient + j);
+    g = slope == 0 ? _mm512_mask_mov_ps(g, inactive, _mm512_setzero_ps())
+                   : _mm512_mask_mul_ps(g, inactive, g, _mm512_set1_ps(slope));
     for (int row = 0; row < 2; ++row) {
       float* out = (row == 0 ? upper : lower) + 2 * j;
       const __m512 a =
@@ -129,26 +137,28 @@ const RowKernels& Kernels() {
 const RowKernels& Kernels() { return kPlain; }
 #endif
 
-void GatherRow(const float* upper, const float* lower, const uint8_t* places, int64_t count,
-               float* out) {
+void GatherRow(const float* upper, const float* lower, const uint8_t* places, float slope,
+               int64_t count, float* out) {
   for (int64_t j = 0; j < count; ++j) {
-    const float values[5] = {upper[2 * j], upper[2 * j + 1], lower[2 * j], lower[2 * j + 1], 0};
-    out[j] = values[places[j]];
+    const float values[4] = {upper[2 * j], upper[2 * j + 1], lower[2 * j], lower[2 * j + 1]};
+    const bool inactive = places[j] >= kInactive;
+    out[j] = inactive && slope == 0 ? 0 : values[places[j] % kInactive] * (inactive ? slope : 1);
   }
 }
 
 struct Planes {
   explicit Planes(at::IntArrayRef full)
-      : count(full[0] * full[1]), height(full[2]), width(full[3]) {}
-  int64_t count, height, width;
+      : count(full[0] * full[1]), channels(full[1]), height(full[2]), width(full[3]) {}
+  int64_t count, channels, height, width;
 
-  // row(plane, output row): offset of the upper input row, of the output row.
+  // row(offset of the upper input row, offset of the output row, image).
   template <class Row>
   void ForEachRow(Row row) const {
     at::parallel_for(0, count, kPlanesPerTask, [&](int64_t begin, int64_t end) {
       for (int64_t plane = begin; plane < end; ++plane) {
         for (int64_t i = 0; i < height / 2; ++i) {
-          row((plane * height + 2 * i) * width, (plane * (height / 2) + i) * (width / 2));
+          row((plane * height + 2 * i) * width, (plane * (height / 2) + i) * (width / 2),
+              plane / channels);
         }
       }
     });
@@ -165,78 +175,130 @@ at::Tensor Pool(const at::Tensor& x, uint8_t* places) {
   const RowKernels& kernels = Kernels();
   const float* in = x.const_data_ptr<float>();
   auto* to = out.data_ptr<float>();
-  planes.ForEachRow([&](int64_t row, int64_t pooled) {
+  planes.ForEachRow([&](int64_t row, int64_t pooled, int64_t) {
     kernels.pool(in + row, in + row + planes.width, planes.width / 2, to + pooled,
                  places == nullptr ? nullptr : places + pooled);
   });
   return out;
 }
 
-at::Tensor Spread(const at::Tensor& gradient, const at::Tensor& places, at::IntArrayRef full) {
+// What slope an image's inactive windows have.
+class SlopeOf {
+ public:
+  explicit SlopeOf(const at::Tensor& slopes)
+      : values_(slopes.defined() ? slopes.const_data_ptr<float>() : nullptr) {}
+  float operator()(int64_t image) const { return values_ == nullptr ? 0 : values_[image]; }
+
+ private:
+  const float* values_;
+};
+
+at::Tensor Spread(const at::Tensor& gradient, const at::Tensor& places, const at::Tensor& slopes,
+                  at::IntArrayRef full) {
   const Planes planes(full);
   const RowKernels& kernels = Kernels();
   const bool even = planes.height % 2 == 0 && planes.width % 2 == 0;
   const at::Tensor out =
       even ? at::empty(full, gradient.options()) : at::zeros(full, gradient.options());
+  const SlopeOf slope_of(slopes);
   const at::Tensor dense = gradient.contiguous();
   const float* in = dense.const_data_ptr<float>();
   const uint8_t* from = places.const_data_ptr<uint8_t>();
   auto* to = out.data_ptr<float>();
-  planes.ForEachRow([&](int64_t row, int64_t pooled) {
-    kernels.spread(in + pooled, from + pooled, planes.width / 2, to + row, to + row + planes.width);
+  planes.ForEachRow([&](int64_t row, int64_t pooled, int64_t image) {
+    kernels.spread(in + pooled, from + pooled, slope_of(image), planes.width / 2, to + row,
+                   to + row + planes.width);
   });
   return out;
 }
 
-at::Tensor Gather(const at::Tensor& values, const at::Tensor& places) {
+at::Tensor Gather(const at::Tensor& values, const at::Tensor& places, const at::Tensor& slopes) {
   const at::Tensor out = at::empty(places.sizes(), values.options());
   const Planes planes(values.sizes());
+  const SlopeOf slope_of(slopes);
   const at::Tensor dense = values.contiguous();
   const float* in = dense.const_data_ptr<float>();
   const uint8_t* from = places.const_data_ptr<uint8_t>();
   auto* to = out.data_ptr<float>();
-  planes.ForEachRow([&](int64_t row, int64_t pooled) {
-    GatherRow(in + row, in + row + planes.width, from + pooled, planes.width / 2, to + pooled);
+  planes.ForEachRow([&](int64_t row, int64_t pooled, int64_t image) {
+    GatherRow(in + row, in + row + planes.width, from + pooled, slope_of(image), planes.width / 2,
+              to + pooled);
   });
   return out;
 }
+
+// Hides a tensor that may be undefined from autograd.
+struct Slopes {
+  at::Tensor values;
+};
 
 // The gradient of ReluMaxPool as a function of the output's gradient: linear, so its own gradient
 // gathers what it spread.
 struct SpreadFunction : torch::autograd::Function<SpreadFunction> {
   static at::Tensor forward(AutogradContext* context, const at::Tensor& gradient,
-                            const at::Tensor& places, std::vector<int64_t> full) {
+                            const at::Tensor& places, const Slopes& slopes,
+                            std::vector<int64_t> full) {
     context->saved_data["places"] = places;
-    return Spread(gradient, places, full);
+    context->saved_data["slopes"] = slopes.values;
+    return Spread(gradient, places, slopes.values, full);
   }
   static variable_list backward(AutogradContext* context, const variable_list& gradients) {
-    return {Gather(gradients[0], context->saved_data["places"].toTensor()), at::Tensor(),
-            at::Tensor()};
+    return {Gather(gradients[0], context->saved_data["places"].toTensor(),
+                   context->saved_data["slopes"].toTensor()),
+            at::Tensor(), at::Tensor(), at::Tensor()};
   }
 };
 
 struct PoolFunction : torch::autograd::Function<PoolFunction> {
-  static at::Tensor forward(AutogradContext* context, const at::Tensor& x) {
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& x, const Slopes& slopes) {
     const at::Tensor places = at::empty(PooledSizes(x.sizes()), x.options().dtype(at::kByte));
     context->saved_data["places"] = places;
+    context->saved_data["slopes"] = slopes.values;
     context->saved_data["full"] = x.sizes().vec();
     return Pool(x, places.data_ptr<uint8_t>());
   }
   static variable_list backward(AutogradContext* context, const variable_list& gradients) {
     return {SpreadFunction::apply(gradients[0], context->saved_data["places"].toTensor(),
-                                  context->saved_data["full"].toIntVector())};
+                                  Slopes{context->saved_data["slopes"].toTensor()},
+                                  context->saved_data["full"].toIntVector()),
+            at::Tensor()};
+  }
+};
+
+at::Tensor PerImage(const at::Tensor& slopes, const at::Tensor& x) {
+  std::vector<int64_t> shape(static_cast<size_t>(x.dim()), 1);
+  shape[0] = slopes.size(0);
+  return slopes.view(shape);
+}
+
+struct LeakyFunction : torch::autograd::Function<LeakyFunction> {
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& x,
+                            const at::Tensor& slopes) {
+    const at::Tensor out = at::relu(x);
+    context->save_for_backward({out});
+    context->saved_data["slopes"] = slopes;
+    return out;
+  }
+  static variable_list backward(AutogradContext* context, const variable_list& gradients) {
+    const at::Tensor out = context->get_saved_variables()[0];
+    const at::Tensor slopes = PerImage(context->saved_data["slopes"].toTensor(), out);
+    return {at::where(out > 0, gradients[0], gradients[0] * slopes), at::Tensor()};
   }
 };
 
 }  // namespace
 
-at::Tensor ReluMaxPool(const at::Tensor& x) {
+at::Tensor LeakyBackwardRelu(const at::Tensor& x, const at::Tensor& slopes) {
+  return LeakyFunction::apply(x, slopes);
+}
+
+at::Tensor ReluMaxPool(const at::Tensor& x, const at::Tensor& slopes) {
   if (!x.is_cpu() || x.scalar_type() != at::kFloat || x.dim() != 4) {
-    return at::max_pool2d(at::relu(x), {2, 2});
+    return at::max_pool2d(slopes.defined() ? LeakyBackwardRelu(x, slopes) : at::relu(x), {2, 2});
   }
   const at::Tensor dense = x.contiguous();
-  if (at::GradMode::is_enabled() && x.requires_grad()) return PoolFunction::apply(dense);
-  return Pool(dense, nullptr);
+  if (!at::GradMode::is_enabled() || !x.requires_grad()) return Pool(dense, nullptr);
+  return PoolFunction::apply(dense, Slopes{slopes});
 }
 
 }  // namespace adamant

@@ -11,6 +11,7 @@
 namespace adamant {
 namespace {
 
+at::Tensor Fused(const at::Tensor& x) { return ReluMaxPool(x); }
 at::Tensor Separate(const at::Tensor& x) { return at::max_pool2d(at::relu(x), {2, 2}); }
 
 // Halves and zeros, so that windows hold ties and nothing positive.
@@ -43,7 +44,7 @@ TEST(ReluMaxPool, EqualsTheTwoOperationsToTheBit) {
                                             {1, 1, 6, 32},
                                             {1, 1, 6, 34}}) {
     const at::Tensor x = Images(sizes);
-    const Derivatives found = Differentiate(ReluMaxPool, x);
+    const Derivatives found = Differentiate(Fused, x);
     const Derivatives expected = Differentiate(Separate, x);
     EXPECT_TRUE(found.value.equal(expected.value)) << sizes;
     EXPECT_TRUE(found.gradient.equal(expected.gradient)) << sizes;
@@ -66,6 +67,17 @@ TEST(ReluMaxPool, PassesNaNAndInfinityOn) {
   EXPECT_TRUE(at::isnan(out[0][0][0][1]).item<bool>());
   EXPECT_TRUE(at::isinf(out[0][0][0][16]).item<bool>());
   EXPECT_EQ(at::nan_to_num(out, 0.0, 0.0, 0.0).sum().item<float>(), 0);
+}
+
+// Windows of [[-3,-1],[-2,-4]] and [[1,-1],[0,-2]] in each of two images.
+TEST(ReluMaxPool, LetsAnInactiveWindowPassItsSlopeToItsLargestValue) {
+  const at::Tensor one = at::tensor({-3.0F, -1.0F, 1.0F, -1.0F, -2.0F, -4.0F, 0.0F, -2.0F});
+  const at::Tensor x = at::cat({one, one}).view({2, 1, 2, 4}).requires_grad_(true);
+  const at::Tensor out = ReluMaxPool(x, at::tensor({0.25F, 0.0F}));
+  const at::Tensor gradient = torch::autograd::grad({(out * 8).sum()}, {x})[0];
+  const at::Tensor first = at::tensor({0.0F, 2.0F, 8.0F, 0.0F, 0.0F, 0.0F, 0.0F, 0.0F});
+  const at::Tensor second = at::tensor({0.0F, 0.0F, 8.0F, 0.0F, 0.0F, 0.0F, 0.0F, 0.0F});
+  EXPECT_TRUE(gradient.equal(at::cat({first, second}).view({2, 1, 2, 4})));
 }
 
 TEST(LeakyLogits, ChangesGradientsOnlyAndByTheSlopeOfEachImage) {
