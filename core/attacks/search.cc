@@ -24,16 +24,6 @@ int64_t Rank(absl::string_view target) {
   return rank;
 }
 
-void CheckTarget(const std::string& target) {
-  for (const char* known : {"none", "least_likely", "next", "random_wrong", "given"}) {
-    if (target == known) return;
-  }
-  if (Rank(target) >= 1) return;
-  throw std::invalid_argument(absl::StrCat(
-      "unknown target \"", target,
-      "\"; known: none, least_likely, next, random_wrong, rank:1, rank:2, ..., given"));
-}
-
 // The r-th class after removing the label from the ranking of the logits.
 at::Tensor RankTarget(const at::Tensor& logits, const at::Tensor& labels, int64_t rank) {
   const at::Tensor ranked = RankedClasses(logits);
@@ -72,6 +62,16 @@ at::Tensor Rows(const at::Tensor& values, const at::Tensor& keep) {
 at::Tensor Positions(const at::Tensor& mask) { return mask.nonzero().squeeze(1); }
 
 }  // namespace
+
+void CheckTarget(const std::string& target) {
+  for (const char* known : {"none", "least_likely", "next", "random_wrong", "given"}) {
+    if (target == known) return;
+  }
+  if (Rank(target) >= 1) return;
+  throw std::invalid_argument(absl::StrCat(
+      "unknown target \"", target,
+      "\"; known: none, least_likely, next, random_wrong, rank:1, rank:2, ..., given"));
+}
 
 std::vector<Param> SearchParams() {
   return {
@@ -257,10 +257,7 @@ LossGradient Search::Gradient(RecordedPass& pass, const LossFunction& loss, bool
 }
 
 void Search::CountGradient(const LossGradient& seen, const at::Tensor& wanted) {
-  Count(result_.counts.backwards, wanted);
-  Count(result_.counts.nonfinite_grads, seen.nonfinite.logical_and(wanted));
-  const at::Tensor zero = seen.gradient.flatten(1).any(1).logical_or(seen.nonfinite).logical_not();
-  Count(result_.counts.zero_grads, zero.logical_and(wanted));
+  CountGradient(seen, wanted, rows_);
 }
 
 at::Tensor Search::Logits(const at::Tensor& images) {
@@ -299,28 +296,6 @@ void Search::Observe(at::Tensor& images, LossGradient& seen, int64_t step,
   }
 }
 
-void Search::ObserveNearest(at::Tensor& images, const at::Tensor& success, int64_t step,
-                            absl::Span<at::Tensor* const> state) {
-  if (step > 0) Count(result_.counts.steps, at::ones_like(rows_));
-  const at::Tensor distance = RowNorm(set_.threat().norm, images - set_.origin());
-  if (!result_.min_norm.defined()) {
-    result_.min_norm = at::full({images_.size(0)}, kInfinity, images_.options().dtype(at::kDouble));
-  }
-  const at::Tensor before = nearest();
-  const at::Tensor nearer = success.logical_and(distance < before);
-  if (!nearer.any().item<bool>()) return;
-  PutRows(result_.min_norm, rows_, at::where(nearer, distance, before));
-  PutRows(result_.images, rows_,
-          at::where(PerRow(nearer), images, result_.images.index_select(0, rows_)));
-  if (settings_.judge == nullptr) return;
-  const at::Tensor claimed = nearer.logical_and(distance <= ClaimDistance(set_.threat()))
-                                 .logical_and(accepted_.index_select(0, rows_).logical_not());
-  if (!claimed.any().item<bool>()) return;
-  const at::Tensor chosen = Positions(claimed);
-  const at::Tensor keep = Remaining(chosen, Submit(chosen, images, step));
-  if (options_.early_stop && !settings_.nearest && keep.defined()) KeepRows(keep, images, state);
-}
-
 at::Tensor Search::Remaining(const at::Tensor& chosen, const at::Tensor& accepted) const {
   const at::Tensor gone = chosen.masked_select(accepted);
   if (gone.size(0) == 0) return {};
@@ -340,15 +315,6 @@ void Search::KeepRows(const at::Tensor& keep, at::Tensor& images,
 at::Tensor Search::ids() const { return ids_.index_select(0, rows_.to(ids_.device())); }
 
 at::Tensor Search::clean_logits() { return AllCleanLogits().index_select(0, rows_); }
-
-at::Tensor Search::best_images() const { return result_.images.index_select(0, rows_); }
-
-at::Tensor Search::nearest() const {
-  if (!result_.min_norm.defined()) {
-    return at::full({rows_.size(0)}, kInfinity, images_.options().dtype(at::kDouble));
-  }
-  return result_.min_norm.index_select(0, rows_);
-}
 
 DrawAt Search::Draw(Purpose purpose, int64_t step, int64_t draw) const {
   return {.step = static_cast<uint32_t>(step),

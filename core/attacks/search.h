@@ -30,6 +30,7 @@ struct SearchOptions {
 };
 
 std::vector<Param> SearchParams();
+void CheckTarget(const std::string& target);  // throws std::invalid_argument for an unknown one
 // Throws std::invalid_argument for a target or a combination that does not exist.
 SearchOptions ParseSearch(const Params& params);
 // What the attack substitutes for a model of few classes, for Attack::Notes.
@@ -80,11 +81,23 @@ class Search {
   // `state` (each [M,...]; undefined ones stay so).
   void Observe(at::Tensor& images, LossGradient& seen, int64_t step,
                absl::Span<at::Tensor* const> state = {});
+  // One forward pass of the rows `some` (int64 [S], positions among those in search), counted as
+  // extra, and its gradients. images [S,...].
+  RecordedPass RecordExtra(const at::Tensor& some, const at::Tensor& images);
+  LossGradient GradientExtra(RecordedPass& pass, const at::Tensor& some, const LossFunction& loss,
+                             bool last);
+
+  // Rows with finite logits that predict another class than the label: bool [M]. Counts the others
+  // that are not finite.
+  at::Tensor Misclassified(const at::Tensor& logits) const;
   // The same for minimum-norm attacks. `success` (bool [M]) tells which images reach the attack's
   // aim: those nearer to the clean image than any before are kept, those inside the threat model
-  // claimed.
-  void ObserveNearest(at::Tensor& images, const at::Tensor& success, int64_t step,
-                      absl::Span<at::Tensor* const> state = {});
+  // claimed. Returns which of the rows that stay are settled: success that the judge did not
+  // refuse.
+  at::Tensor ObserveNearest(at::Tensor& images, const at::Tensor& success, int64_t step,
+                            absl::Span<at::Tensor* const> state = {});
+  // The rows where `keep` (bool [M]) is false leave until the next restart.
+  void KeepOnly(const at::Tensor& keep, at::Tensor& images, absl::Span<at::Tensor* const> state);
   // Claims every row, for images that were not evaluated. They become the result.
   void ClaimAll(const at::Tensor& images, int64_t step);
   // Ends the search of all rows but `keep` (int64, positions among the rows in search).
@@ -120,6 +133,7 @@ class Search {
   void KeepRows(const at::Tensor& keep, at::Tensor& images, absl::Span<at::Tensor* const> state);
   at::Tensor Targets(const at::Tensor& logits) const;
   void CountGradient(const LossGradient& seen, const at::Tensor& wanted);
+  void CountGradient(const LossGradient& seen, const at::Tensor& wanted, const at::Tensor& rows);
   void Count(const at::Tensor& counter, const at::Tensor& amount) const;
   at::Tensor Submit(const at::Tensor& chosen, const at::Tensor& images, int64_t step);
   void TakeBest(const at::Tensor& images, const at::Tensor& loss);

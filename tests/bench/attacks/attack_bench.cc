@@ -141,8 +141,13 @@ int Run(const Options& options) {
   line["wall_seconds"] =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   int64_t robust = 0;
-  for (const v1::SampleOutcome& outcome : result.outcomes) robust += outcome.state() == v1::ROBUST;
+  auto broken = nlohmann::ordered_json::array();
+  for (const v1::SampleOutcome& outcome : result.outcomes) {
+    robust += outcome.state() == v1::ROBUST;
+    if (outcome.state() == v1::BROKEN) broken.push_back(outcome.sample_id());
+  }
   line["robust"] = robust;
+  line["broken_ids"] = std::move(broken);
   line["forwards"] = result.forwards;
   line["backwards"] = result.backwards;
   line["padded_rows"] = result.padded_rows;
