@@ -65,17 +65,17 @@ class Stage {
   // Lets every script in search go on to its next question; those that end leave.
   void Resume() {
     const at::Tensor rows = search_.rows().cpu();
-    std::vector<int64_t> stay;
+    const at::Tensor goes_on = at::zeros({rows.size(0)}, at::kBool);
+    bool* stays = goes_on.data_ptr<bool>();
     for (int64_t i = 0; i < rows.size(0); ++i) {
       const auto row = static_cast<size_t>(rows.const_data_ptr<int64_t>()[i]);
-      if (subjects_[row].left > 0) {
-        subjects_[row].asker.resume();
-        scripts_[row].Rethrow();
-        if (!scripts_[row].done()) stay.push_back(i);
-      }
+      if (subjects_[row].left <= 0) continue;
+      subjects_[row].asker.resume();
+      scripts_[row].Rethrow();
+      stays[i] = !scripts_[row].done();
     }
-    if (static_cast<int64_t>(stay.size()) == rows.size(0)) return;
-    search_.Retain(at::tensor(stay, at::kLong).to(device_));
+    at::Tensor none = search_.rows();
+    search_.KeepOnly(goes_on.to(device_), none, {});
   }
 
   void AskAll() {

@@ -100,8 +100,6 @@ class Search {
   void KeepOnly(const at::Tensor& keep, at::Tensor& images, absl::Span<at::Tensor* const> state);
   // Claims every row, for images that were not evaluated. They become the result.
   void ClaimAll(const at::Tensor& images, int64_t step);
-  // Ends the search of all rows but `keep` (int64, positions among the rows in search).
-  void Retain(const at::Tensor& keep);
   // Craft mode: ends a restart at `images`, with their loss where it is known.
   void EndRestart(const at::Tensor& images, const at::Tensor& loss = {});
 

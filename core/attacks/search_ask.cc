@@ -19,9 +19,4 @@ LossGradient Search::Ask(const at::Tensor& images, const at::Tensor& of) {
   return seen;
 }
 
-void Search::Retain(const at::Tensor& keep) {
-  at::Tensor none = rows_;
-  KeepRows(keep, none, {});
-}
-
 }  // namespace adamant
