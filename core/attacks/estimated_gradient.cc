@@ -48,7 +48,7 @@ Script AddGradient(Subject& subject, Estimate how, uint32_t step, const Pixels& 
       }
     }
     ClipToBox(subject, absl::MakeSpan(probes));
-    const std::vector<Answer>& answers = co_await subject.Ask(probes);
+    const std::vector<Answer>& answers = co_await subject.Probe(probes);
     for (size_t k = 0; k < pairs; ++k) {
       const double difference = answers[2 * k].loss - answers[2 * k + 1].loss;
       if (!std::isfinite(difference)) continue;

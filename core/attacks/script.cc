@@ -112,6 +112,7 @@ class Stage {
     const at::Tensor wrong = (Predictions(seen_.logits) != labels).logical_and(finite).cpu();
     const at::Tensor loss = seen_.loss.cpu();
     std::vector<int64_t> chosen;
+    const at::Tensor tested = at::ones({rows_.size(0)}, at::kBool);
     int64_t at = 0;
     for (int64_t i = 0; i < rows_.size(0); ++i) {
       Subject& subject = subjects_[Row(i)];
@@ -120,6 +121,7 @@ class Stage {
                               loss.const_data_ptr<double>()[at + static_cast<int64_t>(k)]};
       }
       chosen.push_back(at + Chosen(subject));
+      tested.data_ptr<bool>()[i] = !subject.probes;
       at += static_cast<int64_t>(subject.answers.size());
     }
     const at::Tensor index = at::tensor(chosen, at::kLong).to(device_);
@@ -129,11 +131,13 @@ class Stage {
       return;
     }
     LossGradient seen;
-    // Ask has counted logits that are not finite: Observe sees a correct answer of the lowest loss.
-    const at::Tensor good = finite.index_select(0, index);
+    // For probes, and for logits that are not finite, which Ask has counted, Observe sees a correct
+    // answer of the lowest loss.
+    const at::Tensor good = finite.index_select(0, index).logical_and(tested.to(device_));
     seen.logits = at::where(good.unsqueeze(1), seen_.logits.index_select(0, index),
                             at::one_hot(search_.labels(), seen_.logits.size(1)));
-    seen.loss = seen_.loss.index_select(0, index).clamp_min(std::numeric_limits<double>::lowest());
+    seen.loss =
+        at::where(good, seen_.loss.index_select(0, index), std::numeric_limits<double>::lowest());
     search_.Observe(images, seen, step);
   }
 

@@ -92,6 +92,14 @@ class Subject {
   // script then does not go on.
   Question Ask(const Pixels& images) {
     asked = absl::MakeConstSpan(images);
+    probes = false;
+    return {*this};
+  }
+  // The same for images that only inform the script: outside the ball, never claimed. Minimum-norm
+  // attacks have no use for it.
+  Question Probe(const Pixels& images) {
+    asked = absl::MakeConstSpan(images);
+    probes = true;
     return {*this};
   }
 
@@ -106,6 +114,7 @@ class Subject {
   Rng rng;
   int64_t left = 0;  // images that may still be asked about
 
+  bool probes = false;
   absl::Span<const float> asked;  // between RunScripts and Question
   std::vector<Answer> answers;
   std::coroutine_handle<> asker;
@@ -121,7 +130,7 @@ struct ScriptOptions {
 };
 
 // Runs `write(subject)` for every sample until its claim is accepted, it ends, or the budget is
-// used up. Every image that a script asks about is tested.
+// used up. Every image that a script asks about is tested, but probes.
 AttackResult RunScripts(Victim& victim, const Batch& batch, const ThreatModel& threat,
                         const AttackSettings& settings, const RunControl& control,
                         const ScriptOptions& options,
