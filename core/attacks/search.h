@@ -1,41 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
-// What gradient attacks share: their common parameters, targets, and the set of rows that are still
-// in search.
+// What gradient attacks share: targets, and the set of rows that are still in search.
 #pragma once
 
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
 #include "core/attacks/attack.h"
 #include "core/attacks/losses.h"
+#include "core/attacks/search_options.h"
 #include "core/attacks/steps.h"
 #include "core/base/rng.h"
 
 namespace adamant {
-
-enum class Keep { kLast, kBestLoss, kFirstSuccess };
-
-// Parameters that every gradient attack accepts.
-struct SearchOptions {
-  std::string loss = "ce";
-  std::string target = "none";  // none, least_likely, next, random_wrong, rank:r, given
-  Keep keep = Keep::kLast;      // craft mode
-  Numerics numerics = Numerics::kStrong;
-  bool early_stop = true;
-  bool predicted_label = false;  // ascend away from the clean prediction instead of the label
-  int64_t restarts = 1;
-};
-
-std::vector<Param> SearchParams();
-void CheckTarget(const std::string& target);  // throws std::invalid_argument for an unknown one
-// Throws std::invalid_argument for a target or a combination that does not exist.
-SearchOptions ParseSearch(const Params& params);
-// What the attack substitutes for a model of few classes, for Attack::Notes.
-std::vector<std::string> LossNotes(const SearchOptions& options, int64_t num_classes);
-std::vector<Param> Joined(std::vector<Param> first, std::vector<Param> second);
 
 // The rows of one Run that are still in search: gradients and logits for them, claims, and what is
 // returned in the end. After Observe the caller's state tensors hold the remaining rows only. Not
@@ -58,8 +38,8 @@ class Search {
   void AimAt(int64_t rank);
   void AimAt(const at::Tensor& targets);  // int64 [M], one class for each row in search
   at::Tensor Start(bool random) const;    // the given start, a random one, or the clean images
-
-  at::Tensor SurfaceStart() const;  // the given start, or one on the ball's surface
+  // The given start, or one on the surface of the ball, of a ball `times` as large.
+  at::Tensor SurfaceStart(double times = 1) const;
 
   // Of the options' loss, or of `loss`.
   LossGradient Gradient(const at::Tensor& images);
@@ -81,6 +61,8 @@ class Search {
   // `state` (each [M,...]; undefined ones stay so).
   void Observe(at::Tensor& images, LossGradient& seen, int64_t step,
                absl::Span<at::Tensor* const> state = {});
+  // Counts what Observe counts, for an iterate that cannot be claimed.
+  void CountUntested(const LossGradient& seen, bool moved);
   // One forward pass of the rows `some` (int64 [S], positions among those in search), counted as
   // extra, and its gradients. images [S,...].
   RecordedPass RecordExtra(const at::Tensor& some, const at::Tensor& images);
@@ -107,6 +89,7 @@ class Search {
   // Whether the last iterate of a restart has to be evaluated.
   bool wants_last() const;
   const FeasibleSet& set() const { return set_; }
+  const SearchOptions& options() const { return options_; }
   const Aims& aims() const { return aims_; }        // of the rows in search
   const at::Tensor& rows() const { return rows_; }  // int64 [M]: positions within the batch
   at::Tensor ids() const;                           // int64 [M], CPU: keys of the draws
@@ -120,6 +103,11 @@ class Search {
   Rng RngOf(int64_t id) const;
   // [M,C,H,W]: each row filled by draw(stream of its sample, values of the row).
   at::Tensor DrawEach(const std::function<void(const Rng&, absl::Span<float>)>& draw) const;
+  at::Tensor Uniform(int64_t values, const DrawAt& at) const;  // [M,values], in [0,1)
+  // The noise of a random model in the passes over the rows in search that follow; see ModelNoise.
+  // Without effect on a model that does not declare its noise.
+  void SetNoise(const DrawAt& at);
+  void SilenceNoise();
   AttackResult Result() &&;
 
  private:

@@ -6,10 +6,12 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <utility>
 #include <vector>
 
 #include "core/models/model.h"
+#include "core/models/random_model.h"
 
 namespace adamant {
 
@@ -33,6 +35,9 @@ struct LossGradient {
   at::Tensor loss;       // [N]; -inf where a logit is not finite
   at::Tensor logits;     // [N,K]
   at::Tensor nonfinite;  // bool [N]: the gradient had a component that is not finite
+  // bool [N], where several passes decide: the label won in fewer than half of them. Undefined: as
+  // the logits say.
+  at::Tensor wrong = {};
 };
 
 // Makes every parameter of a model constant and sets its mode; restores both on destruction, also
@@ -96,6 +101,11 @@ class Victim {
   // Called before every network call; throws to stop (see RunControl::Check).
   void set_before_call(std::function<void()> before_call) { before_call_ = std::move(before_call); }
 
+  // The noise of a random model for the calls that follow: ids of all rows of a Gradient, Logits or
+  // Record. nullopt: fresh noise in every call.
+  void set_noise(std::optional<ModelNoise> noise);
+  bool random() const { return random_ != nullptr; }  // a RandomModel
+
   const ModelInfo& info() const { return model_.info(); }
   int64_t forwards() const { return forwards_; }  // rows, without padding
   int64_t backwards() const { return backwards_; }
@@ -105,7 +115,7 @@ class Victim {
   // Rows begin..begin+count of `all`, padded to the call shape.
   at::Tensor CallRows(const at::Tensor& all, int64_t begin, int64_t count) const;
   int64_t CallSize(int64_t rows) const { return compute_batch_ > 0 ? compute_batch_ : rows; }
-  void BeginCall(int64_t count);
+  void BeginCall(int64_t begin, int64_t count);
   RecordedPass::Call RecordCall(const at::Tensor& images, int64_t begin, int64_t count,
                                 const at::Tensor& slopes = {});
   LossGradient GradientCall(const RecordedPass::Call& call, const Aims& aims,
@@ -113,9 +123,11 @@ class Victim {
   friend class RecordedPass;
 
   Model& model_;
+  RandomModel* const random_;  // the same, or null
   const FrozenModel frozen_;
   const int64_t compute_batch_;
   std::function<void()> before_call_;
+  std::optional<ModelNoise> noise_;
   int64_t forwards_ = 0;
   int64_t backwards_ = 0;
   int64_t padded_rows_ = 0;
