@@ -42,7 +42,8 @@ const Registration<Attack> kCorruption{
      .params = {Choice("type", "gaussian_noise", CorruptionTypes())
                     .Doc("saturate needs 3 channels, jpeg 1 or 3; others stay as they are"),
                 Int("severity", 3).Range(1, 5).Doc("strength")},
-     .traits = {"forward_only", "no_ball"}},
+     .traits = {"forward_only", "no_ball"},
+     .test_params = {{"severity", 5}}},
     [](const Params& params) -> std::unique_ptr<Attack> {
       return std::make_unique<Corruption>(params);
     }};

@@ -144,7 +144,7 @@ void MotionBlur(const Scene& scene, const Constants& c) {
   }
 }
 
-// The mean of the image and of its enlargements by 1, 1 + c[1], ... below c[0].
+// The mean of the image and of its enlargements by 1, 1 + c[1], ..., c[0].
 void ZoomBlur(const Scene& scene, const Constants& c) {
   const std::vector<float> before = scene.Copy();
   std::vector<double> sum(before.begin(), before.end());
@@ -152,7 +152,7 @@ void ZoomBlur(const Scene& scene, const Constants& c) {
   const double row = static_cast<double>(shape.height - 1) / 2;
   const double column = static_cast<double>(shape.width - 1) / 2;
   int64_t images = 1;
-  for (double zoom = 1; zoom < c[0] - 1e-9; zoom = 1 + static_cast<double>(images - 1) * c[1]) {
+  for (double zoom = 1; zoom < c[0] + 1e-9; zoom = 1 + static_cast<double>(images - 1) * c[1]) {
     for (int64_t p = 0; p < shape.size(); ++p) {
       const float* plane = before.data() + p / shape.plane() * shape.plane();
       const double y = static_cast<double>(p % shape.plane() / shape.width) - row;
@@ -279,7 +279,8 @@ void Elastic(const Scene& scene, const Constants& c) {
   // Three points of a square a third of the side around the centre move by up to c[2].
   const std::vector<float> u = scene.Uniforms(6, 2);
   const auto moved = [&](size_t i) { return (2.0 * u[i] - 1) * c[2] * side; };
-  const double third = std::max(std::floor(side / 3), 1.0);
+  const auto third =
+      static_cast<double>(std::max<int64_t>(std::min(shape.height, shape.width) / 3, 1));
   const double middle_row = std::floor(static_cast<double>(shape.height) / 2);
   const double middle_column = std::floor(static_cast<double>(shape.width) / 2);
   // Points (+,+), (+,-), (-,-) of (row, column) around the centre; the map is affine in them.
@@ -308,6 +309,11 @@ struct Type {
   std::vector<Constants> large;  // 224 pixels
 };
 
+// The table takes 244 for the side of an image of 224 pixels.
+constexpr double kElasticSide = 244.0 / 224;
+
+// The ends of zoom_blur are the last enlargements of the table's half-open ranges, as rounding has
+// them.
 const std::map<std::string, Type>& Types() {
   static const auto* types = new std::map<std::string, Type>{
       {"gaussian_noise",
@@ -328,8 +334,8 @@ const std::map<std::string, Type>& Types() {
         {{10, 3}, {15, 5}, {15, 8}, {15, 12}, {20, 15}}}},
       {"zoom_blur",
        {ZoomBlur,
-        {{1.06, .01}, {1.11, .01}, {1.16, .01}, {1.21, .01}, {1.26, .01}},
-        {{1.11, .01}, {1.16, .01}, {1.21, .02}, {1.26, .02}, {1.31, .03}}}},
+        {{1.06, .01}, {1.11, .01}, {1.15, .01}, {1.2, .01}, {1.25, .01}},
+        {{1.11, .01}, {1.15, .01}, {1.2, .02}, {1.24, .02}, {1.3, .03}}}},
       {"fog",
        {Fog,
         {{.2, 3}, {.5, 3}, {.75, 2.5}, {1, 2}, {1.5, 1.75}},
@@ -346,7 +352,11 @@ const std::map<std::string, Type>& Types() {
       {"elastic",
        {Elastic,
         {{0, 0, .08}, {.05, .2, .07}, {.08, .06, .06}, {.1, .04, .05}, {.1, .03, .03}},
-        {{2, .7, .1}, {2, .08, .2}, {.05, .01, .02}, {.07, .01, .02}, {.12, .01, .02}}}}};
+        {{2 * kElasticSide, .7 * kElasticSide, .1 * kElasticSide},
+         {2 * kElasticSide, .08 * kElasticSide, .2 * kElasticSide},
+         {.05 * kElasticSide, .01 * kElasticSide, .02 * kElasticSide},
+         {.07 * kElasticSide, .01 * kElasticSide, .02 * kElasticSide},
+         {.12 * kElasticSide, .01 * kElasticSide, .02 * kElasticSide}}}}};
   return *types;
 }
 

@@ -71,8 +71,10 @@ class LineSearch final : public Attack {
     ThreatModel box = WholeBox(threat);
     box.norm = Norm::kL2;
     box.epsilon = HugeL2(box, batch);
-    return RunScripts(victim, batch, box, settings, control, options_,
-                      [this](Subject& subject) { return write_(subject, plan_); });
+    AttackResult result = RunScripts(victim, batch, box, settings, control, options_,
+                                     [this](Subject& subject) { return write_(subject, plan_); });
+    result.min_norm.reset();  // the report's distances are those of a threat model's norm
+    return result;
   }
 
  private:
@@ -93,7 +95,8 @@ const Registration<Attack> kBrightnessContrast{
     {.name = "brightness_contrast",
      .summary = "brighter, darker, less contrast, negative: the nearest that is misclassified",
      .params = {Steps()},
-     .traits = {"forward_only", "no_ball"}},
+     .traits = {"forward_only", "no_ball"},
+     .test_params = {{"steps", 20}}},
     [](const Params& params) -> std::unique_ptr<Attack> {
       const int64_t steps = params.Int("steps");
       return std::make_unique<LineSearch>(Plan{steps}, 3 * steps + 1, ScriptOptions::Aim::kNearest,
@@ -105,7 +108,8 @@ const Registration<Attack> kGaussianBlur{
      .summary = "the weakest Gaussian blur that is misclassified",
      .params = {Steps(),
                 Real("max_sigma", 10).Range(0.01, 1000).Doc("largest standard deviation, pixels")},
-     .traits = {"forward_only", "no_ball"}},
+     .traits = {"forward_only", "no_ball"},
+     .test_params = {{"steps", 20}}},
     [](const Params& params) -> std::unique_ptr<Attack> {
       const int64_t steps = params.Int("steps");
       return std::make_unique<LineSearch>(Plan{steps, params.Real("max_sigma")}, steps,

@@ -122,7 +122,8 @@ const Registration<Attack> kPatch{
                        Real("step_size", 0.05).Range(0, 1).Doc("pixel units"),
                        Real("share", 0.05).Range(0.001, 1).Doc("share of the image's pixels"),
                        Int("eot", 10).Range(1, 1000).Doc("random places for one gradient")}),
-     .traits = {"no_ball"}},
+     .traits = {"no_ball"},
+     .test_params = {{"steps", 6}, {"eot", 2}}},
     [](const Params& params) -> std::unique_ptr<Attack> {
       return std::make_unique<Patch>(params);
     }};
