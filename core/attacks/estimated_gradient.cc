@@ -172,7 +172,7 @@ const Registration<Attack> kNes{
                 Choice("loss", "ce", LossNames()).Doc("loss to ascend")},
      .norms = {"linf", "l2"},
      .traits = {"forward_only"},
-     .test_params = {{"queries", 211}, {"n", 10}}},
+     .test_params = {{"queries", 211}, {"n", 10}, {"lr", 0.2}}},
     [](const Params& params) -> std::unique_ptr<Attack> { return std::make_unique<Nes>(params); }};
 
 const Registration<Attack> kSpsa{

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // One-pixel attack (Su et al. 2019, arXiv 1710.08864): differential evolution over the places and
 // colours of min(pixels, epsilon) pixels. A child of member i is r1 + 0.5 (r2 - r3) of three random
-// other members; it takes the place of member i when its margin max_{j != y} z_j - z_y is larger.
+// members; it takes the place of member i when its margin max_{j != y} z_j - z_y is larger.
 //
 // Differs from the paper: fitness is the margin instead of the probability of the label; what
 // leaves the image or the box is drawn anew.

@@ -70,6 +70,16 @@ void Uncolour(const Subject& subject, int64_t pixel, Pixels& image) {
   }
 }
 
+// A pixel that got the colours of the clean image gets the opposite ones.
+void MakeVisible(const Subject& subject, int64_t pixel, Pixels& image) {
+  for (int64_t i = pixel; i < subject.count(); i += subject.shape.plane()) {
+    if (image[i] != subject.clean[i]) return;
+  }
+  for (int64_t i = pixel; i < subject.count(); i += subject.shape.plane()) {
+    image[i] = static_cast<float>(subject.threat.clip_max + subject.threat.clip_min - image[i]);
+  }
+}
+
 // A frame's pixels, width 1, 2, ... while they are at most `room`.
 std::vector<int64_t> FramePixels(const PlaneShape& shape, int64_t room) {
   std::vector<int64_t> widest;
@@ -152,6 +162,7 @@ void Propose(const Subject& subject, Layout layout, double share, int64_t query,
     }
     Colour(subject, dice, places.order[i], image);
   }
+  if (count == 1) MakeVisible(subject, places.order[0], image);
 }
 
 Script SearchPixels(Subject& subject, Layout layout, double alpha) {
