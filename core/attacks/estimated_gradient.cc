@@ -126,7 +126,9 @@ class Nes final : public Attack {
       : plan_{{params.Int("n"), params.Real("s"), /*normal=*/true},
               params.Real("lr"),
               params.Real("momentum")},
-        options_{.queries = params.Int("queries"), .loss = params.Text("loss")} {
+        options_{.queries = params.Int("queries"),
+                 .largest_question = 2 * kPairsAsked,
+                 .loss = params.Text("loss")} {
     if (options_.loss == "dlr_targeted") {
       throw std::invalid_argument("loss dlr_targeted needs a target, which nes does not have");
     }
@@ -147,7 +149,8 @@ class Spsa final : public Attack {
  public:
   explicit Spsa(const Params& params)
       : plan_{{params.Int("n"), params.Real("delta"), /*normal=*/false}, params.Real("lr")},
-        options_{.queries = params.Int("steps") * (2 * params.Int("n") + 1) + 1} {}
+        options_{.queries = params.Int("steps") * (2 * params.Int("n") + 1) + 1,
+                 .largest_question = 2 * kPairsAsked} {}
 
   AttackResult Run(Victim& victim, const Batch& batch, const ThreatModel& threat,
                    const AttackSettings& settings, const RunControl& control) const override {

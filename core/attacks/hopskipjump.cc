@@ -163,7 +163,9 @@ class HopSkipJump final : public Attack {
  public:
   explicit HopSkipJump(const Params& params)
       : plan_{params.Int("first_probes"), params.Int("most_probes")},
-        options_{.queries = params.Int("queries"), .aim = ScriptOptions::Aim::kNearest} {}
+        options_{.queries = params.Int("queries"),
+                 .largest_question = kProbesAsked,
+                 .aim = ScriptOptions::Aim::kNearest} {}
 
   AttackResult Run(Victim& victim, const Batch& batch, const ThreatModel& threat,
                    const AttackSettings& settings, const RunControl& control) const override {

@@ -64,7 +64,9 @@ using Write = Script (*)(Subject& subject, Plan plan);
 class LineSearch final : public Attack {
  public:
   LineSearch(Plan plan, int64_t queries, ScriptOptions::Aim aim, Write write)
-      : plan_(plan), options_{.queries = queries, .aim = aim}, write_(write) {}
+      : plan_(plan),
+        options_{.queries = queries, .largest_question = 3, .aim = aim},
+        write_(write) {}
 
   AttackResult Run(Victim& victim, const Batch& batch, const ThreatModel& threat,
                    const AttackSettings& settings, const RunControl& control) const override {

@@ -112,7 +112,8 @@ class OnePixel final : public Attack {
  public:
   explicit OnePixel(const Params& params)
       : plan_{params.Int("pixels"), params.Int("population"), params.Int("generations")},
-        options_{.queries = plan_.population * (plan_.generations + 1)} {}
+        options_{.queries = plan_.population * (plan_.generations + 1),
+                 .largest_question = kAsked} {}
 
   AttackResult Run(Victim& victim, const Batch& batch, const ThreatModel& threat,
                    const AttackSettings& settings, const RunControl& control) const override {

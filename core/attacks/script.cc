@@ -11,6 +11,8 @@ namespace adamant {
 namespace {
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
+// Pixels in the questions of all samples whose scripts run at the same time: 256 MiB of floats.
+constexpr int64_t kMostPixels = int64_t{1} << 26;
 
 Keep KeepOf(ScriptOptions::Aim aim) {
   return aim == ScriptOptions::Aim::kFirst ? Keep::kFirstSuccess : Keep::kBestLoss;
@@ -26,40 +28,51 @@ class Stage {
         device_(batch.images.device()),
         search_(victim, batch, threat, settings, control,
                 {.loss = options.loss, .keep = KeepOf(options.aim), .numerics = options.numerics}),
-        subjects_(static_cast<size_t>(batch.size()), SubjectOf(victim, threat)) {
+        subjects_(static_cast<size_t>(batch.size()), SubjectOf(threat)),
+        scripts_(subjects_.size()) {
     const at::Tensor ids = batch.ids.cpu();
-    const at::Tensor labels = batch.labels.cpu();
     for (int64_t i = 0; i < batch.size(); ++i) {
       Subject& subject = subjects_[static_cast<size_t>(i)];
       subject.clean = {images_.const_data_ptr<float>() + i * subject.count(),
                        static_cast<size_t>(subject.count())};
-      subject.label = labels.const_data_ptr<int64_t>()[i];
       subject.rng = search_.RngOf(ids.const_data_ptr<int64_t>()[i]);
     }
   }
 
+  // So many samples at a time as their questions leave memory for.
   void Run(const std::function<Script(Subject& subject)>& write) {
-    for (Subject& subject : subjects_) {
-      scripts_.push_back(write(subject));
-      subject.asker = scripts_.back().handle();
-    }
-    Resume();
-    for (int64_t step = 0; !search_.empty(); ++step) {
-      AskAll();
-      Answers(step);
-      if (!search_.empty()) Resume();
+    const int64_t pixels = options_.largest_question * subjects_[0].count();
+    const int64_t most = std::max<int64_t>(kMostPixels / pixels, 1);
+    const at::Tensor all = search_.rows();
+    for (int64_t begin = 0; begin < all.size(0); begin += most) {
+      const int64_t count = std::min(most, all.size(0) - begin);
+      if (search_.BeginRestart(0, 0, all.narrow(0, begin, count))) RunSome(begin, count, write);
     }
   }
 
   AttackResult Result() && { return std::move(search_).Result(); }
 
  private:
-  Subject SubjectOf(const Victim& victim, const ThreatModel& threat) const {
+  Subject SubjectOf(const ThreatModel& threat) const {
     return {.shape = {images_.size(1), images_.size(2), images_.size(3)},
-            .num_classes = victim.info().shape.num_classes,
             .threat = threat,
             .rng = Rng(0, "", 0),
             .left = options_.queries};
+  }
+
+  void RunSome(int64_t begin, int64_t count, const std::function<Script(Subject&)>& write) {
+    for (int64_t row = begin; row < begin + count; ++row) {
+      Subject& subject = subjects_[static_cast<size_t>(row)];
+      scripts_[static_cast<size_t>(row)] = write(subject);
+      subject.asker = scripts_[static_cast<size_t>(row)].handle();
+    }
+    Resume();
+    for (int64_t step = 0; !search_.empty(); ++step) {
+      AskAll();
+      TakeAnswers(step);
+      if (!search_.empty()) Resume();
+    }
+    for (int64_t row = begin; row < begin + count; ++row) scripts_[static_cast<size_t>(row)] = {};
   }
 
   // Lets every script in search go on to its next question; those that end leave.
@@ -106,7 +119,7 @@ class Stage {
   size_t Row(int64_t i) const { return static_cast<size_t>(rows_.const_data_ptr<int64_t>()[i]); }
 
   // Gives each script its answers, and the search the one image of each row that counts most.
-  void Answers(int64_t step) {
+  void TakeAnswers(int64_t step) {
     const at::Tensor labels = search_.labels().index_select(0, of_);
     const at::Tensor finite = seen_.loss > -kInfinity;
     const at::Tensor wrong = (Predictions(seen_.logits) != labels).logical_and(finite).cpu();

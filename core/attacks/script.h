@@ -1,77 +1,32 @@
 // SPDX-License-Identifier: Apache-2.0
-// Query attacks, written for one sample: a script is a coroutine that asks the model about images,
-// one or several at a time, and goes on with the answers. RunScripts evaluates the questions of all
-// samples in common calls.
+// Query attacks, written for one sample.
+//
+// Such an attack is a program of its own for every sample: what it asks the model next depends on
+// the answers before, within loops in loops (a bisection in a walk in a restart). The network, on
+// the other hand, wants many rows in one call, so hundreds of samples must be in the middle of
+// their programs at the same time. As coroutines the programs stay plain loops:
+//
+//   const std::vector<Answer>& answers = co_await subject.Ask(images);
+//
+// suspends the script of one sample; RunScripts collects what all samples ask, evaluates it in
+// common calls, and lets each script go on with its answers. Nothing runs in parallel. Attacks that
+// take the same step for every row need none of this: they use Search alone.
+//
+// What a script takes by reference must outlive it: the attack's members do, temporaries do not.
 #pragma once
 
 #include <coroutine>
 #include <cstdint>
-#include <exception>
 #include <functional>
-#include <utility>
 #include <vector>
 
+#include "core/attacks/coroutine.h"
 #include "core/attacks/search.h"
 #include "core/attacks/square_pixels.h"
 
 namespace adamant {
 
 using Pixels = std::vector<float>;  // one image, or several behind each other, in CHW order
-
-// A script, or a part of one that others co_await.
-class Script {
- public:
-  struct promise_type {
-    struct Final {
-      bool await_ready() const noexcept { return false; }
-      std::coroutine_handle<> await_suspend(
-          std::coroutine_handle<promise_type> done) const noexcept {
-        const std::coroutine_handle<> next = done.promise().next;
-        return next ? next : std::noop_coroutine();
-      }
-      void await_resume() const noexcept {}
-    };
-
-    Script get_return_object() {
-      return Script(std::coroutine_handle<promise_type>::from_promise(*this));
-    }
-    std::suspend_always initial_suspend() const noexcept { return {}; }
-    Final final_suspend() const noexcept { return {}; }
-    void return_void() const noexcept {}
-    void unhandled_exception() { error = std::current_exception(); }
-
-    std::coroutine_handle<> next;  // who awaits this one
-    std::exception_ptr error;
-  };
-  using Handle = std::coroutine_handle<promise_type>;
-
-  Script() = default;
-  explicit Script(Handle handle) : handle_(handle) {}
-  Script(Script&& other) noexcept : handle_(std::exchange(other.handle_, {})) {}
-  Script& operator=(Script&& other) noexcept {
-    std::swap(handle_, other.handle_);
-    return *this;
-  }
-  ~Script() {
-    if (handle_) handle_.destroy();
-  }
-
-  Handle handle() const { return handle_; }
-  bool done() const { return handle_.done(); }
-  void Rethrow() const {
-    if (handle_.promise().error) std::rethrow_exception(handle_.promise().error);
-  }
-
-  bool await_ready() const noexcept { return false; }
-  std::coroutine_handle<> await_suspend(std::coroutine_handle<> caller) const noexcept {
-    handle_.promise().next = caller;
-    return handle_;
-  }
-  void await_resume() const { Rethrow(); }
-
- private:
-  Handle handle_;
-};
 
 struct Answer {
   bool wrong = false;  // misclassified, with finite logits
@@ -104,24 +59,24 @@ class Subject {
   }
 
   Pixels Clean() const { return {clean.begin(), clean.end()}; }
-  int64_t count() const { return shape.size(); }
+  int64_t count() const { return shape.size(); }  // values of one image
 
   PlaneShape shape;
-  absl::Span<const float> clean;
-  int64_t num_classes = 0;
-  int64_t label = 0;
+  absl::Span<const float> clean;  // the image that is attacked
   ThreatModel threat;
   Rng rng;
   int64_t left = 0;  // images that may still be asked about
 
+  // Between RunScripts and Question.
+  absl::Span<const float> asked;
   bool probes = false;
-  absl::Span<const float> asked;  // between RunScripts and Question
   std::vector<Answer> answers;
-  std::coroutine_handle<> asker;
+  std::coroutine_handle<> asker;  // who goes on with them
 };
 
 struct ScriptOptions {
-  int64_t queries = 0;  // images that one sample may ask about
+  int64_t queries = 0;           // images that one sample may ask about
+  int64_t largest_question = 1;  // images in one Ask or Probe, for the memory of many samples
   std::string loss = "margin";
   Numerics numerics = Numerics::kStrong;
   // What counts besides a claim: the image of highest loss, the nearest misclassified one, or the

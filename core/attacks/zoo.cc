@@ -113,7 +113,9 @@ class Zoo final : public Attack {
               params.Int("coordinates"), params.Real("h"),
               params.Real("lr"),         params.Real("initial_const"),
               params.Real("kappa")},
-        options_{.queries = plan_.queries, .aim = ScriptOptions::Aim::kNearest} {}
+        options_{.queries = plan_.queries,
+                 .largest_question = 2 * kCoordinatesAsked,
+                 .aim = ScriptOptions::Aim::kNearest} {}
 
   AttackResult Run(Victim& victim, const Batch& batch, const ThreatModel& threat,
                    const AttackSettings& settings, const RunControl& control) const override {
