@@ -4,8 +4,8 @@
 // for 224 (ImageNet-C) where a side exceeds 64. Snow, frost, spatter and glass blur are not
 // offered.
 //
-// Differs from the published files: the result is not rounded to 8 bits (jpeg is); motion blur,
-// zoom, elastic and fog follow the same recipe without the libraries' borders and interpolation.
+// Differs from the published files: the result is not rounded to 8 bits (jpeg is); elastic bends
+// and interpolates once instead of twice.
 #include "core/attacks/corruption_pixels.h"
 #include "core/attacks/script.h"
 

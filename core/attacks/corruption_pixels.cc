@@ -144,20 +144,30 @@ void MotionBlur(const Scene& scene, const Constants& c) {
   }
 }
 
+// Which of `count` rows an enlargement shows at row i: the middle ceil(count / zoom) of them are
+// stretched corner to corner over a whole number of rows, of which the middle `count` are cut.
+double EnlargedRow(int64_t i, int64_t count, double zoom) {
+  const auto kept = static_cast<int64_t>(std::ceil(static_cast<double>(count) / zoom));
+  const auto grown = static_cast<int64_t>(std::lrint(static_cast<double>(kept) * zoom));
+  if (grown <= 1) return 0;
+  const auto first = static_cast<double>((count - kept) / 2);
+  const int64_t cut = (grown - count) / 2;
+  return first + static_cast<double>((i + cut) * (kept - 1)) / static_cast<double>(grown - 1);
+}
+
 // The mean of the image and of its enlargements by 1, 1 + c[1], ..., c[0].
 void ZoomBlur(const Scene& scene, const Constants& c) {
   const std::vector<float> before = scene.Copy();
   std::vector<double> sum(before.begin(), before.end());
   const PlaneShape& shape = scene.shape;
-  const double row = static_cast<double>(shape.height - 1) / 2;
-  const double column = static_cast<double>(shape.width - 1) / 2;
+  const double step = (1 + c[1]) - 1;  // rounded as the published ranges are
   int64_t images = 1;
-  for (double zoom = 1; zoom < c[0] + 1e-9; zoom = 1 + static_cast<double>(images - 1) * c[1]) {
+  for (double zoom = 1; zoom < c[0] + 1e-9; zoom = 1 + static_cast<double>(images - 1) * step) {
     for (int64_t p = 0; p < shape.size(); ++p) {
       const float* plane = before.data() + p / shape.plane() * shape.plane();
-      const double y = static_cast<double>(p % shape.plane() / shape.width) - row;
-      const double x = static_cast<double>(p % shape.width) - column;
-      sum[p] += Bilinear(shape, plane, row + y / zoom, column + x / zoom);
+      const double row = EnlargedRow(p % shape.plane() / shape.width, shape.height, zoom);
+      const double column = EnlargedRow(p % shape.width, shape.width, zoom);
+      sum[p] += Bilinear(shape, plane, row, column);
     }
     ++images;
   }
@@ -299,7 +309,7 @@ void Elastic(const Scene& scene, const Constants& c) {
     const double row = y + moved(0) + d_row[0] * a + d_row[1] * b + c[0] * side * fields[1][at];
     const double column =
         x + moved(1) + d_column[0] * a + d_column[1] * b + c[0] * side * fields[0][at];
-    scene.image[p] = static_cast<float>(Bilinear(shape, plane, row, column));
+    scene.image[p] = static_cast<float>(Bilinear(shape, plane, row, column, /*mirror=*/true));
   }
 }
 

@@ -77,14 +77,15 @@ void MovePixels(const PlaneShape& shape, const Pose& pose, const float* image, f
   }
 }
 
-double Bilinear(const PlaneShape& shape, const float* plane, double row, double column) {
+double Bilinear(const PlaneShape& shape, const float* plane, double row, double column,
+                bool mirror) {
   const double top = std::floor(row);
   const double left = std::floor(column);
   const double a = row - top;
   const double b = column - left;
+  const auto place = mirror ? Reflected : Clamped;
   const auto at = [&](int64_t i, int64_t j) {
-    return static_cast<double>(
-        plane[Clamped(i, shape.height) * shape.width + Clamped(j, shape.width)]);
+    return static_cast<double>(plane[place(i, shape.height) * shape.width + place(j, shape.width)]);
   };
   const auto r = static_cast<int64_t>(top);
   const auto c = static_cast<int64_t>(left);

@@ -20,8 +20,10 @@ struct Pose {
 // Bilinear; zeros from outside.
 void MovePixels(const PlaneShape& shape, const Pose& pose, const float* image, float* out);
 
-// What a plane shows at a place between its pixels; outside it the border goes on.
-double Bilinear(const PlaneShape& shape, const float* plane, double row, double column);
+// What a plane shows at a place between its pixels; outside it the border goes on, or is mirrored
+// without repeating it.
+double Bilinear(const PlaneShape& shape, const float* plane, double row, double column,
+                bool mirror = false);
 
 // Separable Gaussian of standard deviation `sigma`, cut at `truncate` of them; the border goes on,
 // or is mirrored (the border pixel twice).

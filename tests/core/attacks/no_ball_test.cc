@@ -165,14 +165,16 @@ TEST(Corruption, EveryTypeChangesMoreAtHigherSeverity) {
 }
 
 TEST(Corruption, ZoomBlurIsTheMeanOfTheTablesEnlargements) {
-  // Severity 1: the image and seven enlargements, 1.00 to 1.06, about the middle of five pixels. At
-  // zoom z the last pixel, 2 from the middle, shows place 2/z: of a ramp 0, .1, ... .4 it shows
-  // .2 + .2/z.
-  double sum = 0.4;
-  for (int i = 0; i <= 6; ++i) sum += 0.2 + 0.2 / (1 + 0.01 * i);
-  const Image out = Corrupted("zoom_blur", 1, {1, 1, 5}, {0, .1F, .2F, .3F, .4F});
-  EXPECT_NEAR(out[4], sum / 8, 1e-6);
-  EXPECT_NEAR(out[2], .2, 1e-6);
+  // A ramp of 60 pixels at severity 1: itself and enlargements by 1.00 to 1.06. These keep 60, 60,
+  // 59, 59, 58, 58, 57 pixels from 0, 0, 0, 0, 1, 1, 1 on and stretch them over 60, 61, 60, 61, 60,
+  // 61, 60, of which they show the first 60.
+  Image ramp;
+  for (int i = 0; i < 60; ++i) ramp.push_back(static_cast<float>(i) / 100);
+  const Image out = Corrupted("zoom_blur", 1, {1, 1, 60}, ramp);
+  EXPECT_NEAR(out[0], 0.01 * (1 + 1 + 1) / 8, 1e-6);
+  const double last =
+      59 + 59 + 59.0 * 59 / 60 + 58 + 58.0 * 59 / 60 + 58 + (1 + 57.0 * 59 / 60) + 57;
+  EXPECT_NEAR(out[59], 0.01 * last / 8, 1e-6);
 }
 
 TEST(Corruption, PlasmaSpansZeroToOne) {
