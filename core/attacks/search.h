@@ -48,6 +48,9 @@ class Search {
                         const at::Tensor& slopes);  // see Model::LeakyLogits
   LossGradient Loss(const at::Tensor& images);      // without gradient
   at::Tensor Logits(const at::Tensor& images);
+  // As Loss, for any number of images for each row: `of` (int64 [R]) tells whose image it is, as a
+  // position among the rows in search. Counts logits that are not finite.
+  LossGradient Ask(const at::Tensor& images, const at::Tensor& of);
   // One forward pass, several gradients; see RecordedPass. The rows in search must not change
   // between the two.
   RecordedPass Record(const at::Tensor& images);
