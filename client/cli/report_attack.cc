@@ -133,9 +133,12 @@ std::string DistancesText(const v1::AttackReport& report) {
                        : absl::StrCat("\nDistances of the broken samples\n", table.Render("  "));
 }
 
-// Tables of the evaluation itself are for those who ask for everything, except distances.
+// Tables of the evaluation itself are for those who ask for everything, except those that answer
+// what was asked.
 bool Shown(const v1::AnalysisTable& table, bool wide) {
-  return wide || table.analysis() != "evaluation" || absl::StartsWith(table.name(), "success rate");
+  return wide || table.analysis() != "evaluation" ||
+         absl::StartsWith(table.name(), "success rate") ||
+         table.name() == "accuracy under corruption";
 }
 
 std::string ChecksText(const v1::AttackReport& report) {

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <map>
 #include <numeric>
 #include <string>
 
@@ -182,6 +183,50 @@ void FillMinNorm(const EvaluationResult& result, const std::vector<AttackInstanc
       ->Swap(table.mutable_rows());
 }
 
+void Mean(const std::vector<double>& values, v1::TableRow& row) {
+  if (values.empty()) return Add("-", row);
+  Add(std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size()), row);
+}
+
+// Types by severities with their means, the last row over the types; "-" where none ran.
+void FillCorruptions(const std::vector<AttackInstance>& instances, v1::AttackReport& report) {
+  constexpr int kSeverities = 5;
+  std::map<std::string, std::map<int, double>> accuracy;
+  for (size_t i = 0; i < instances.size(); ++i) {
+    if (instances[i].spec.name() != "corruption") continue;
+    const auto& params = instances[i].spec.params().fields();
+    accuracy[params.at("type").string_value()]
+            [static_cast<int>(params.at("severity").number_value())] =
+                report.attacks(static_cast<int>(i)).alone_accuracy().ratio();
+  }
+  if (accuracy.empty()) return;
+  std::vector<std::string> columns = {"type"};
+  for (int s = 1; s <= kSeverities; ++s) columns.push_back(absl::StrCat("severity ", s));
+  columns.emplace_back("mean");
+  v1::AnalysisTable& table = AddTable("accuracy under corruption", columns, report);
+  std::vector<std::vector<double>> by_column(kSeverities + 1);
+  for (const auto& [type, severities] : accuracy) {
+    v1::TableRow& row = *table.add_rows();
+    Add(type, row);
+    std::vector<double> all;
+    for (int s = 1; s <= kSeverities; ++s) {
+      const auto found = severities.find(s);
+      if (found == severities.end()) {
+        Add("-", row);
+        continue;
+      }
+      Add(found->second, row);
+      all.push_back(found->second);
+      by_column[s - 1].push_back(found->second);
+      by_column[kSeverities].push_back(found->second);
+    }
+    Mean(all, row);
+  }
+  v1::TableRow& last = *table.add_rows();
+  Add("mean", last);
+  for (const std::vector<double>& values : by_column) Mean(values, last);
+}
+
 bool Wants(const v1::AttackSpec& spec, v1::AttackOutput output) {
   return std::find(spec.outputs().begin(), spec.outputs().end(), output) != spec.outputs().end();
 }
@@ -196,6 +241,7 @@ void FillTables(const EvaluationResult& result, const std::vector<AttackInstance
   }
   FillDistances(broken, report);
   FillMinNorm(result, instances, spec, report);
+  FillCorruptions(instances, report);
   FillMatrix(broken, num_classes, report);
   FillExtremes(result, broken, report);
   if (!Wants(spec, v1::CURVES)) return;

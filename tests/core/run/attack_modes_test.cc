@@ -232,6 +232,40 @@ TEST(NoBall, CountsInItsOwnBlockUnlessTheImageLiesInABall) {
   EXPECT_EQ(alone.outcomes[1].state(), v1::BROKEN);
 }
 
+TEST(NoBall, CorruptionsAreSummedUpByTypeAndSeverity) {
+  const auto model = testing::ToyMlp(kShape);
+  v1::AttackSpec spec;
+  const auto add = [&](const std::string& type, double severity) {
+    v1::PluginSpec corruption = Plugin("corruption", {{"severity", severity}});
+    (*corruption.mutable_params()->mutable_fields())["type"].set_string_value(type);
+    *spec.add_attacks()->mutable_attack() = corruption;
+  };
+  add("fog", 1);
+  add("fog", 5);
+  add("contrast", 5);
+  const auto instances = *MakeInstances(spec.attacks(), kShape);
+  const auto result = *RunEvaluation(*model, SamplesOf(ToyBatch(*model, 40)), instances, {}, {});
+  v1::AttackReport report;
+  FillReport(result, instances, spec, 5, report);
+  FillTables(result, instances, spec, 5, report);
+  const v1::AnalysisTable& table = report.tables(0);
+  EXPECT_EQ(table.name(), "accuracy under corruption");
+  ASSERT_EQ(table.rows_size(), 3);
+  const auto ratio = [&](int i) { return report.attacks(i).alone_accuracy().ratio(); };
+  EXPECT_LT(ratio(1), 1);
+  const v1::TableRow& contrast = table.rows(0);
+  EXPECT_EQ(contrast.cells(0).text(), "contrast");
+  EXPECT_EQ(contrast.cells(1).text(), "-");
+  EXPECT_EQ(contrast.cells(5).number(), ratio(2));
+  EXPECT_EQ(contrast.cells(6).number(), ratio(2));
+  const v1::TableRow& fog = table.rows(1);
+  EXPECT_EQ(fog.cells(1).number(), ratio(0));
+  EXPECT_EQ(fog.cells(6).number(), (ratio(0) + ratio(1)) / 2);
+  const v1::TableRow& mean = table.rows(2);
+  EXPECT_EQ(mean.cells(5).number(), (ratio(2) + ratio(1)) / 2);
+  EXPECT_NEAR(mean.cells(6).number(), (ratio(0) + ratio(1) + ratio(2)) / 3, 1e-12);
+}
+
 TEST(Limits, StopTheRunBetweenBatches) {
   const auto model = testing::ToyMlp(kShape);
   const Batch batch = ToyBatch(*model, 40);
