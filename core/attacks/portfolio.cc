@@ -5,8 +5,8 @@
 // nearest. What is left of the budget of `passes` forward rows per image goes to Square on the
 // nearest images.
 //
-// The gates compare images with each other, so a result depends on the set of images of a job (not
-// on its order, batch size or shards of work).
+// The gates compare images with each other, so a result depends on which images run together: the
+// evaluation gives it cohorts of a fixed size.
 #include <algorithm>
 #include <cmath>
 
@@ -198,7 +198,7 @@ const Registration<Attack> kPortfolio{
                 Bool("square", true).Doc("spend what is left on Square"),
                 Bool("early_stop", true).Doc("broken samples leave the batch")},
      .norms = {"linf"},
-     .traits = {"whole_set"},
+     .traits = {"cohorts"},
      .test_params = {{"leak_steps", 3},
                      {"steps", 4},
                      {"restarts", 1},

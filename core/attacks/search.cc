@@ -148,17 +148,16 @@ void Search::SetRows(const at::Tensor& rows) {
 }
 
 bool Search::BeginRestart(int64_t restart, int64_t slot) {
-  restart_ = restart;
-  slot_ = slot;
-  SetRows(Positions(accepted_.logical_not()));
-  if (LossRecord* record = RecordOf(settings_)) record->Begin(rows_);
-  return !empty();
+  return BeginRestart(restart, slot, at::arange(images_.size(0), labels_.options()));
 }
 
 bool Search::BeginRestart(int64_t restart, int64_t slot, const at::Tensor& among) {
   restart_ = restart;
   slot_ = slot;
-  SetRows(among.index_select(0, Positions(accepted_.index_select(0, among).logical_not())));
+  // A search for distances that goes on to its end takes the accepted rows as well.
+  const bool leave = !result_.min_norm.defined() || (options_.early_stop && !settings_.nearest);
+  SetRows(leave ? among.index_select(0, Positions(accepted_.index_select(0, among).logical_not()))
+                : among);
   if (LossRecord* record = RecordOf(settings_)) record->Begin(rows_);
   return !empty();
 }

@@ -63,6 +63,7 @@ class EntryReader {
     const Declaration& declaration = Registry<Attack>::All().at(base.entry).declaration;
     base.no_ball = HasTrait(declaration, "no_ball");
     base.whole_set = HasTrait(declaration, "whole_set");
+    base.cohorts = HasTrait(declaration, "cohorts");
     base.replays_set = HasTrait(declaration, "replays_set");
     if (base.no_ball) return ReadWithoutBall(base, out);
     if (entry_.threat().norm() == v1::NORM_UNSPECIFIED) {

@@ -48,6 +48,7 @@ class Evaluation {
   absl::Status CleanPass();
   void LookForNoise(const at::Tensor& images, const at::Tensor& logits);
   absl::Status RunInstance(int index);
+  size_t SamplesAtOnce(const AttackInstance& instance, size_t open) const;
   // Takes what the journal holds of an instance; returns how many of `open` it covers.
   absl::StatusOr<size_t> Replay(int index, const std::vector<int64_t>& open);
   absl::StatusOr<BatchRecord> RunBatch(int index, absl::Span<const int64_t> positions,
@@ -155,14 +156,20 @@ absl::StatusOr<size_t> Evaluation::Replay(int index, const std::vector<int64_t>&
   return done;
 }
 
+size_t Evaluation::SamplesAtOnce(const AttackInstance& instance, size_t open) const {
+  if (instance.whole_set) return open;
+  return static_cast<size_t>(instance.cohorts ? kCohortSize : batch_size_);
+}
+
 absl::Status Evaluation::RunInstance(int index) {
   const Clock::time_point start = Clock::now();
   const std::vector<int64_t> open = state_.Open(index);
   ASSIGN_OR_RETURN(size_t begin, Replay(index, open));
   const size_t replayed = begin;
-  Victim victim(model_, BatchNormMode::kEval, compute_batch_);
+  Model& searched = options_.search_model != nullptr ? *options_.search_model : model_;
+  Victim victim(searched, BatchNormMode::kEval, compute_batch_);
   const double share = 0.9 / static_cast<double>(instances_.size());
-  const size_t most = instances_[index].whole_set ? open.size() : static_cast<size_t>(batch_size_);
+  const size_t most = SamplesAtOnce(instances_[index], open.size());
   while (begin < open.size() && !ShouldStop()) {
     const size_t count = std::min(most, open.size() - begin);
     ASSIGN_OR_RETURN(const BatchRecord batch,

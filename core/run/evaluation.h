@@ -36,6 +36,7 @@ struct AttackInstance {
   v1::PluginSpec spec;       // complete
   bool no_ball = false;      // the attack has a budget of its own: only the box is checked
   bool whole_set = false;    // the attack compares samples: it gets all of them in one batch
+  bool cohorts = false;      // the same, kCohortSize at a time
   bool replays_set = false;  // the attack's images come from a crafted set
   v1::ThreatModel given;     // as asked, with this epsilon
   ThreatModel threat;
@@ -49,6 +50,10 @@ struct AttackInstance {
 absl::StatusOr<std::vector<AttackInstance>> MakeInstances(
     const google::protobuf::RepeatedPtrField<v1::AttackEntry>& entries, const ModelShape& shape,
     bool unbounded = false);
+
+// Samples that an attack with the trait `cohorts` gets in one batch, whatever the batch size: the
+// result depends on it. What is lost at a stop is at most one cohort.
+inline constexpr int64_t kCohortSize = 256;
 
 struct EvaluationProgress {
   std::string phase;  // "clean", "attack 0:pgd", "final_check"
@@ -77,6 +82,7 @@ struct EvaluationOptions {
   int64_t compute_batch = 0;    // rows per network call; 0 = automatic
   int micro_batch_divisor = 1;  // of an automatic compute_batch
   std::string device = "cpu";
+  Model* search_model = nullptr;  // what attacks see; null: the model itself. See MakeSearchModel
   std::function<void(const EvaluationProgress&)> observe;
   const CraftedSet* crafted = nullptr;  // what attacks that replay a set replay
   AttackJournal* journal = nullptr;     // finished batches go there and are taken from there

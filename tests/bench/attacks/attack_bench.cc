@@ -19,6 +19,7 @@
 #include "core/engine.h"
 #include "core/models/model_file.h"
 #include "core/run/evaluation.h"
+#include "core/run/search_model.h"
 #include "tests/support/torch/reference.h"
 
 namespace adamant {
@@ -35,6 +36,7 @@ struct Options {
   int64_t compute_batch = 0;
   int64_t batch_size = 0;
   uint64_t seed = 0;
+  std::string precision;
   std::string save;
   std::string export_to;
 };
@@ -63,6 +65,7 @@ Batch BenchImages(const std::string& model, int64_t count) {
   if (model != "resnet18") return testing::MnistTestBatch(count);
   v1::PluginSpec reader;
   reader.set_name("shapes");
+  (*reader.mutable_params()->mutable_fields())["variant"].set_string_value("geo32");
   const auto shapes = Value(MakePlugin<Dataset>(reader, DataFiles{}));
   std::vector<int64_t> ids(static_cast<size_t>(count));
   std::iota(ids.begin(), ids.end(), int64_t{0});
@@ -152,6 +155,10 @@ int Run(const Options& options) {
   evaluation.seed = options.seed;
   evaluation.compute_batch = options.compute_batch;
   evaluation.batch_size = options.batch_size;
+  const SearchModel search =
+      Value(MakeSearchModel(*model, options.precision, evaluation.device,
+                            batch.images.narrow(0, 0, std::min<int64_t>(16, batch.size())), {}));
+  evaluation.search_model = search.model.get();
   evaluation.nearest = options.nearest;
   const auto start = std::chrono::steady_clock::now();
   const double cpu = CpuSeconds();
@@ -197,6 +204,7 @@ int main(int argc, char** argv) {
   app.add_option("--compute-batch", options.compute_batch, "rows per network call; 0: automatic");
   app.add_option("--batch-size", options.batch_size, "samples in flight; 0: automatic");
   app.add_option("--seed", options.seed, "of the random draws");
+  app.add_option("--precision", options.precision, "of the search: fp32 (default), bf16");
   app.add_option("--save", options.save, "file for the adversarial images, float32");
   app.add_option("--export", options.export_to, "folder for weights, images and labels");
   CLI11_PARSE(app, argc, argv);
