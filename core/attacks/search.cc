@@ -268,8 +268,28 @@ at::Tensor Search::Logits(const at::Tensor& images) {
 LossGradient Search::Loss(const at::Tensor& images) {
   LossGradient seen;
   seen.logits = Logits(images);
-  const at::Tensor bad = at::isfinite(seen.logits).all(1).logical_not();
-  seen.loss = loss_(seen.logits, aims_).to(at::kDouble).masked_fill(bad, -kInfinity);
+  seen.loss = LossOf(seen.logits);
+  return seen;
+}
+
+at::Tensor Search::LossOf(const at::Tensor& logits) const {
+  const at::Tensor bad = at::isfinite(logits).all(1).logical_not();
+  return loss_(logits, aims_).to(at::kDouble).masked_fill(bad, -kInfinity);
+}
+
+LossGradient Search::Gradient(const at::Tensor& images, const TapLoss& loss) {
+  LossGradient seen = victim_.Gradient(images, aims_, rows_, loss);
+  seen.loss = LossOf(seen.logits);
+  Count(result_.counts.forwards, at::ones_like(rows_));
+  CountGradient(seen, at::ones_like(rows_, at::kBool));
+  Count(result_.counts.backwards, at::full_like(rows_, loss.backwards - 1));
+  return seen;
+}
+
+std::vector<at::Tensor> Search::Values(const at::Tensor& images, const TapLoss& values) {
+  std::vector<at::Tensor> seen = victim_.Values(images, aims_, rows_, values);
+  Count(result_.counts.forwards, at::ones_like(rows_));
+  Count(result_.counts.backwards, at::full_like(rows_, values.backwards));
   return seen;
 }
 

@@ -66,7 +66,10 @@ class Search {
   LossGradient Gradient(const at::Tensor& images, const LossFunction& loss);
   LossGradient Gradient(const at::Tensor& images, const LossFunction& loss,
                         const at::Tensor& slopes);  // see Model::LeakyLogits
-  LossGradient Loss(const at::Tensor& images);      // without gradient
+  // Of a loss that looks inside the network; `loss` of the result is that of the options.
+  LossGradient Gradient(const at::Tensor& images, const TapLoss& loss);
+  std::vector<at::Tensor> Values(const at::Tensor& images, const TapLoss& values);
+  LossGradient Loss(const at::Tensor& images);  // without gradient
   at::Tensor Logits(const at::Tensor& images);
   // One forward pass, several gradients; see RecordedPass. The rows in search must not change
   // between the two.
@@ -123,6 +126,7 @@ class Search {
   void SetRows(const at::Tensor& rows);
   void SetAims();
   at::Tensor AllCleanLogits();
+  at::Tensor LossOf(const at::Tensor& logits) const;  // double [M]; -inf where one is not finite
   // Rows that stay after `accepted` (bool, one for each of `chosen`); undefined: all of them.
   at::Tensor Remaining(const at::Tensor& chosen, const at::Tensor& accepted) const;
   void KeepRows(const at::Tensor& keep, at::Tensor& images, absl::Span<at::Tensor* const> state);

@@ -274,4 +274,10 @@ double StepSize(const StepRule& rule, const ThreatModel& threat, int64_t steps, 
   throw std::invalid_argument("step_rule = fixed needs step_size > 0");
 }
 
+at::Tensor Accumulated(const at::Tensor& velocity, const at::Tensor& gradient, double mu) {
+  if (mu == 0) return gradient;
+  const at::Tensor unit = gradient / PerRow(RowSum(gradient.abs()).clamp_min(kTiny));
+  return velocity.defined() ? mu * velocity + unit : unit;
+}
+
 }  // namespace adamant

@@ -71,6 +71,10 @@ struct StepRule {
 // std::invalid_argument for rule fixed without a step size.
 double StepSize(const StepRule& rule, const ThreatModel& threat, int64_t steps, double step_scale);
 
+// mu * velocity + gradient / max(||gradient||_1, 1e-12), without the first term where `velocity` is
+// undefined; mu = 0: the gradient.
+at::Tensor Accumulated(const at::Tensor& velocity, const at::Tensor& gradient, double mu);
+
 // Sum over all but the first dimension: [N]. Equal to the bit for any N.
 at::Tensor RowSum(const at::Tensor& values);
 

@@ -51,6 +51,24 @@ class FrozenModel {
   std::vector<std::pair<at::Tensor, at::Tensor>> buffers_;  // live tensor, its value before
 };
 
+// One forward pass as a loss that looks inside the network sees it. Its last rows may be padding.
+struct SeenPass {
+  at::Tensor logits;             // [N,K]
+  std::vector<at::Tensor> taps;  // as TapLoss::taps names them
+  Aims aims;
+  at::Tensor rows;  // int64 [N]: positions within the batch
+};
+
+// A loss of logits and taps.
+struct TapLoss {
+  std::vector<std::string> taps = {};
+  // One or more values [N] each, to ascend.
+  std::function<std::vector<at::Tensor>(const SeenPass& pass)> values = {};
+  // Makes one gradient of those of the values. Unset: there is one value.
+  std::function<at::Tensor(const std::vector<at::Tensor>& gradients)> join = {};
+  int64_t backwards = 1;  // per row: of the values, and those that `values` takes itself
+};
+
 class Victim;
 
 // One forward pass that keeps its graph, so that several gradients may be taken from it. Holds the
@@ -91,13 +109,22 @@ class Victim {
   // slopes: see Model::LeakyLogits; undefined: the model's own gradient.
   LossGradient Gradient(const at::Tensor& images, const Aims& aims, const LossFunction& loss,
                         const at::Tensor& slopes = {});
+  // Of a loss that looks inside; rows int64 [N]: positions within the batch. `loss` of the result
+  // is that of the first value.
+  LossGradient Gradient(const at::Tensor& images, const Aims& aims, const at::Tensor& rows,
+                        const TapLoss& loss);
+  // The values alone, of any shape [N,...], from one forward pass; `backwards` counts the gradients
+  // that they need.
+  std::vector<at::Tensor> Values(const at::Tensor& images, const Aims& aims, const at::Tensor& rows,
+                                 const TapLoss& values);
   RecordedPass Record(const at::Tensor& images);
 
   // Called before every network call; throws to stop (see RunControl::Check).
   void set_before_call(std::function<void()> before_call) { before_call_ = std::move(before_call); }
 
   const ModelInfo& info() const { return model_.info(); }
-  int64_t forwards() const { return forwards_; }  // rows, without padding
+  const Model& model() const { return model_; }
+  int64_t forwards() const { return forwards_; }                     // rows, without padding
   int64_t backwards() const { return backwards_; }
   int64_t padded_rows() const { return padded_rows_; }  // of forward calls
 
@@ -110,6 +137,9 @@ class Victim {
                                 const at::Tensor& slopes = {});
   LossGradient GradientCall(const RecordedPass::Call& call, const Aims& aims,
                             const LossFunction& loss, bool last);
+  Aims CallAims(const Aims& aims, int64_t begin, int64_t count) const;
+  LossGradient JoinedCall(const at::Tensor& images, const Aims& aims, const at::Tensor& rows,
+                          int64_t begin, int64_t count, const TapLoss& loss);
   friend class RecordedPass;
 
   Model& model_;

@@ -430,6 +430,9 @@ absl::StatusOr<EvaluationResult> RunEvaluation(Model& model, const Samples& samp
     return absl::InvalidArgumentError(absl::StrCat("model has ", model.info().shape.num_classes,
                                                    " output class; robustness is not defined"));
   }
+  for (const AttackInstance& instance : instances) {
+    RETURN_IF_ERROR(instance.attack->CheckModel(model));
+  }
   return Evaluation(model, samples, instances, options, control).Run();
 }
 

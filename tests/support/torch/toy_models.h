@@ -11,11 +11,13 @@
 
 #include "core/data/dataset.h"
 #include "core/models/model.h"
+#include "core/models/prototypes.h"
 
 namespace adamant::testing {
 
-// A model that is a function of the images (and of the mode).
-class ToyModel : public Model {
+// A model that is a function of the images (and of the mode). Its one tap is
+// `pixels`, the images; it carries prototypes of it.
+class ToyModel : public Model, public ObjectiveTensors {
  public:
   using Function = std::function<at::Tensor(const at::Tensor& images, bool training)>;
 
@@ -57,7 +59,7 @@ ToyPointer ToyBatchNorm(const ModelShape& shape);
 Batch ToyBatch(const Model& model, int64_t count, int64_t first = 0);
 
 // Counts rows and calls of another model; throws std::runtime_error at call `fail_at` (1-based).
-class CountingModel : public Model {
+class CountingModel : public Model, public ObjectiveTensors {
  public:
   explicit CountingModel(Model& model) : model_(model) {}
 
@@ -68,6 +70,7 @@ class CountingModel : public Model {
   void Train(bool on) override { model_.Train(on); }
   bool training() const override { return model_.training(); }
   void To(const c10::Device& device) override { model_.To(device); }
+  NamedTensors objective_tensors() const override { return ObjectiveTensorsOf(model_); }
 
   mutable int64_t calls = 0;
   mutable int64_t rows = 0;
