@@ -19,7 +19,8 @@ namespace adamant {
 namespace {
 
 // Retries of unary, idempotent methods only; WaitJob and the streams are resumed by the loops of
-// this library, Explain is for the caller to repeat.
+// this library, Explain is for the caller to repeat. CANCELLED comes from a server that closes its
+// connections; a call that this side cancels is never retried.
 constexpr char kServiceConfig[] = R"({
   "methodConfig": [{
     "name": [
@@ -40,7 +41,7 @@ constexpr char kServiceConfig[] = R"({
       {"service": "adamant.v1.DatasetService"},
       {"service": "adamant.v1.SystemService"}],
     "retryPolicy": {"maxAttempts": 5, "initialBackoff": "0.1s", "maxBackoff": "5s",
-                    "backoffMultiplier": 2, "retryableStatusCodes": ["UNAVAILABLE"]}
+                    "backoffMultiplier": 2, "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"]}
   }],
   "retryThrottling": {"maxTokens": 10, "tokenRatio": 0.1}
 })";
@@ -63,6 +64,13 @@ bool UsesTls(const ClientOptions& options) {
   return !options.tls_ca.empty() || !options.tls_cert.empty() || !options.tls_key.empty();
 }
 
+// gRPC would take a file of another kind for a server that cannot be reached.
+absl::StatusOr<std::string> ReadPem(const std::string& path, absl::string_view kind) {
+  ASSIGN_OR_RETURN(std::string text, ReadFile(path));
+  if (absl::StrContains(text, kind)) return text;
+  return absl::InvalidArgumentError(absl::StrCat(path, " holds no PEM block \"", kind, "\""));
+}
+
 absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> MakeCredentials(
     const ClientOptions& options) {
   if (!UsesTls(options)) return grpc::InsecureChannelCredentials();
@@ -72,11 +80,11 @@ absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> MakeCredentials(
   }
   grpc::SslCredentialsOptions ssl;  // an empty pem_root_certs means the system's
   if (!options.tls_ca.empty()) {
-    ASSIGN_OR_RETURN(ssl.pem_root_certs, ReadFile(options.tls_ca));
+    ASSIGN_OR_RETURN(ssl.pem_root_certs, ReadPem(options.tls_ca, "CERTIFICATE-----"));
   }
   if (!options.tls_cert.empty()) {
-    ASSIGN_OR_RETURN(ssl.pem_cert_chain, ReadFile(options.tls_cert));
-    ASSIGN_OR_RETURN(ssl.pem_private_key, ReadFile(options.tls_key));
+    ASSIGN_OR_RETURN(ssl.pem_cert_chain, ReadPem(options.tls_cert, "CERTIFICATE-----"));
+    ASSIGN_OR_RETURN(ssl.pem_private_key, ReadPem(options.tls_key, "PRIVATE KEY-----"));
   }
   return grpc::SslCredentials(ssl);
 }

@@ -2,7 +2,11 @@
 
 add_compile_options(-Wall -Wextra -Werror -Winvalid-pch -Wno-missing-field-initializers)
 if(ADAMANT_SANITIZE)
-  add_compile_options(-fsanitize=${ADAMANT_SANITIZE} -fno-omit-frame-pointer)
+  add_compile_options(-fsanitize=${ADAMANT_SANITIZE})
+  if(ADAMANT_SANITIZE MATCHES undefined)
+    add_compile_options(-fno-sanitize-recover=all)  # a finding ends the process: its exit code tells
+  endif()
+  add_compile_options(-fno-omit-frame-pointer)
   add_link_options(-fsanitize=${ADAMANT_SANITIZE})
   if(ADAMANT_SANITIZE MATCHES thread)
     add_compile_options(-U__SANITIZE_THREAD__)  # protobuf's headers change a class layout on it
@@ -31,4 +35,20 @@ function(adamant_uses_torch target)
   else()
     target_precompile_headers(${target} REUSE_FROM adamant_core)
   endif()
+endfunction()
+
+# Under AddressSanitizer gRPC's and protobuf's headers cost most of a compilation: they are precompiled once for the server
+# and once for the client, for all targets with the same flags.
+function(adamant_precompiles_grpc target)
+  if(NOT ADAMANT_SANITIZE MATCHES address)
+    return()
+  endif()
+  if(ARGC EQUAL 2)
+    target_precompile_headers(${target} REUSE_FROM ${ARGV1})
+    return()
+  endif()
+  target_precompile_headers(${target} PRIVATE <grpcpp/grpcpp.h> <gmock/gmock.h> <gtest/gtest.h> <absl/status/statusor.h>
+    <absl/synchronization/notification.h> <adamant/v1/robustness_service.grpc.pb.h> <adamant/v1/blob.grpc.pb.h>
+    <adamant/v1/model.grpc.pb.h> <adamant/v1/dataset.grpc.pb.h> <adamant/v1/system.grpc.pb.h>
+    <adamant/worker/v1/worker.pb.h>)
 endfunction()

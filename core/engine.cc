@@ -14,6 +14,7 @@
 #include "common/status_macros.h"
 #include "core/analyses/analysis.h"
 #include "core/attacks/attack.h"
+#include "core/base/device_memory.h"
 #include "core/base/torch.h"
 #include "core/data/dataset.h"
 #include "core/explainers/explainer.h"
@@ -97,6 +98,10 @@ void Prepare(int threads) {
   at::globalContext().setBenchmarkCuDNN(false);
   at::globalContext().setAllowTF32CuDNN(false);
   at::globalContext().setAllowTF32CuBLAS(false);
+}
+
+void LimitMemory(const std::string& device, double fraction) {
+  LimitDeviceMemory(device, fraction);
 }
 
 absl::Status Probe(const std::string& device) {

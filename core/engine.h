@@ -30,6 +30,10 @@ std::string LibtorchVersion();
 // allocator settings.
 void Prepare(int threads);
 
+// After Prepare, before the first use of the device: the share of a GPU's memory that this process
+// may allocate; 0 = all.
+void LimitMemory(const std::string& device, double fraction);
+
 // Whether the device computes what it should; ABORTED when not.
 absl::Status Probe(const std::string& device);
 

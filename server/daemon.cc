@@ -30,6 +30,7 @@
 #include "server/jobs/estimate.h"
 #include "server/jobs/events.h"
 #include "server/jobs/scheduler.h"
+#include "server/machine.h"
 #include "server/options.h"
 #include "server/store/sqlite_store.h"
 #include "server/systemd_notify.h"
@@ -61,35 +62,6 @@ WorkerCommand MakeCommand(const v1::ServerConfig& config) {
   command.worker = config.worker();
   command.threads = config.threads_per_slot();
   return command;
-}
-
-// One slot per GPU; without one, the CPU slots of the configuration.
-std::vector<Slot> MakeSlots(const v1::ServerConfig& config, const worker::v1::Catalog& catalog) {
-  std::vector<Slot> slots;
-  for (const v1::Device& device : catalog.devices()) {
-    if (device.kind() != "cuda") continue;
-    for (int i = 0; i < device.count(); ++i) {
-      slots.push_back(
-          {.device = absl::StrCat("cuda:", slots.size()), .threads = config.threads_per_slot()});
-    }
-  }
-  if (!slots.empty()) return slots;
-  return std::vector<Slot>(static_cast<size_t>(config.cpu_slots()),
-                           Slot{.device = "cpu", .threads = config.threads_per_slot()});
-}
-
-// What jobs may use together: nine tenths of the machine, and each GPU.
-void SetMemoryLedgers(const worker::v1::Catalog& catalog, SchedulerOptions& options) {
-  const int64_t pages = sysconf(_SC_PHYS_PAGES);
-  const int64_t page_bytes = sysconf(_SC_PAGESIZE);
-  if (pages > 0 && page_bytes > 0) options.host_memory_bytes = pages / 10 * 9 * page_bytes;
-  for (const v1::Device& device : catalog.devices()) {
-    if (device.kind() != "cuda") continue;
-    for (int i = 0; i < device.count(); ++i) {
-      const size_t index = options.device_memory_bytes.size();
-      options.device_memory_bytes[absl::StrCat("cuda:", index)] = device.memory_bytes();
-    }
-  }
 }
 
 std::vector<std::string> PluginNames(const worker::v1::Catalog& catalog, absl::string_view family) {
@@ -178,13 +150,14 @@ class Server {
     ASSIGN_OR_RETURN(catalog_, LoadCatalog(command, folder_.Path("catalog")));
     const std::vector<Slot> slots = MakeSlots(config_, catalog_);
     metrics_ = std::make_unique<Metrics>(MakeMetricsOptions(catalog_, slots.size()));
-    ASSIGN_OR_RETURN(
-        store_,
-        OpenSqliteStore({.path = folder_.Path("store.db"),
-                         .on_fatal = OnStoreFailed,
-                         .on_transaction = [this](absl::string_view op, absl::Duration taken) {
-                           metrics_->StoreTransaction(op, absl::ToDoubleSeconds(taken));
-                         }}));
+    SqliteStoreOptions store;
+    store.path = folder_.Path("store.db");
+    store.on_fatal = OnStoreFailed;
+    store.on_transaction = [this](absl::string_view op, absl::Duration taken) {
+      metrics_->StoreTransaction(op, absl::ToDoubleSeconds(taken));
+    };
+    store.on_error = [this](absl::string_view op) { metrics_->StoreError(op); };
+    ASSIGN_OR_RETURN(store_, OpenSqliteStore(std::move(store)));
     ledger_ = std::make_unique<DiskLedger>(DiskLedgerOptions{.folder = folder_.path()});
     RETURN_IF_ERROR(ledger_->Tend());
     ASSIGN_OR_RETURN(blobs_, LocalBlobStore::Open(folder_.path(), {.ledger = ledger_.get(),
@@ -202,7 +175,7 @@ class Server {
     SchedulerOptions options;
     options.log_folder = folder_.Path("logs");
     options.scratch_folder = folder_.Path("scratch");
-    SetMemoryLedgers(catalog_, options);
+    SetMemoryLedgers(catalog_, gpus_.get(), options);
     options.estimate = EstimateResources;
     options.observer = telemetry_.get();
     options.device_condition = [this](int slot) { return ConditionOf(slot); };
@@ -211,7 +184,11 @@ class Server {
     collector_ = std::make_unique<Collector>(*store_, *blobs_, ledger_.get(), CollectOptions());
     collector_->Start();
     telemetry_->CountStored(*store_);
-    interactive_ = std::make_unique<InteractivePool>(*store_, *blobs_, *workers_, *scheduler_);
+    InteractiveOptions interactive;
+    interactive.estimate = options.estimate;
+    interactive.device_memory_bytes = options.device_memory_bytes;
+    interactive_ =
+        std::make_unique<InteractivePool>(*store_, *blobs_, *workers_, *scheduler_, interactive);
     return StartApi();
   }
 
@@ -254,6 +231,7 @@ class Server {
 
   CollectorOptions CollectOptions() const {
     CollectorOptions options;
+    options.log_folder = folder_.Path("logs");
     options.backup_folder = folder_.Path("backups");
     options.backup_every = absl::Hours(config_.backup_every_hours());
     return options;

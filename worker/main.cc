@@ -71,6 +71,7 @@ absl::Status RunTask(ServerLink& link, ReceivedFrame& received, worker::v1::Resu
   absl::StatusOr<JobInputs> inputs = JobInputs::Open(start, std::move(received.descriptors));
   if (!inputs.ok()) return inputs.status();
   const std::string device = start.device().empty() ? "cpu" : start.device();
+  engine::LimitMemory(device, start.device_memory_fraction());
   if (start.interactive()) return AnswerExplainCalls(link, inputs->model(), device);
   JobContext context(link, *inputs, device, std::max(1, start.micro_batch_divisor()));
   v1::Progress began;

@@ -15,7 +15,8 @@ struct AttackFlags {
   ThreatFlags threat;
   SelectFlags select;
   std::optional<int32_t> batch_size, compute_batch;
-  std::optional<uint64_t> seed;
+  std::vector<uint64_t> seeds;
+  std::string mode;
   bool no_cascade = false;
   std::string outputs;
 };
@@ -39,9 +40,10 @@ absl::Status ApplyRun(const AttackFlags& flags, v1::AttackSpec& spec) {
   if (flags.batch_size.has_value()) spec.set_batch_size(*flags.batch_size);
   if (flags.compute_batch.has_value()) spec.set_compute_batch(*flags.compute_batch);
   if (flags.no_cascade) spec.set_cascade(false);
-  if (flags.seed.has_value()) {
-    spec.clear_seeds();
-    spec.add_seeds(*flags.seed);
+  if (!flags.seeds.empty()) spec.mutable_seeds()->Assign(flags.seeds.begin(), flags.seeds.end());
+  if (!flags.mode.empty()) {
+    ASSIGN_OR_RETURN(const int mode, ParseEnum("mode", flags.mode, *v1::AttackMode_descriptor()));
+    spec.set_mode(static_cast<v1::AttackMode>(mode));
   }
   if (flags.outputs.empty()) return absl::OkStatus();
   spec.clear_outputs();
@@ -91,7 +93,12 @@ void AddAttack(CLI::App& root, Commands& commands) {
   AddTyped(*app, "dataset", "datasets/ID or ID, or a built-in reader, e.g. shapes")->group("Data");
   AddSelectFlags(*app, flags->select);
   app->add_flag("--no-cascade", flags->no_cascade, "every attack sees every sample")->group("How");
-  app->add_option("--seed", flags->seed, "of every random choice (default 0)")->group("How");
+  app->add_option("--seed", flags->seeds,
+                  "of every random choice (default 0); repeatable: the worst case over all")
+      ->group("How");
+  app->add_option("--mode", flags->mode,
+                  "evaluate (default), min_norm: smallest distance of every sample, craft")
+      ->group("How");
   app->add_option("--batch-size", flags->batch_size, "samples in flight")->group("How");
   app->add_option("--compute-batch", flags->compute_batch, "rows per call of the network")
       ->group("How");

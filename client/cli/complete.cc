@@ -293,11 +293,24 @@ Names ArgumentValues(const CLI::App& root, const Place& place, Source& source) {
   return {};
 }
 
+// `--model=net` as the two words `--model net`.
+Names SplitValues(const Names& typed) {
+  Names words;
+  for (const std::string& word : typed) {
+    const size_t equals = absl::StartsWith(word, "--") ? word.find('=') : std::string::npos;
+    words.push_back(word.substr(0, equals));
+    if (equals != std::string::npos) words.push_back(word.substr(equals + 1));
+  }
+  return words;
+}
+
 }  // namespace
 
-std::vector<std::string> Complete(const CLI::App& root, const std::vector<std::string>& words,
+std::vector<std::string> Complete(const CLI::App& root, const std::vector<std::string>& typed,
                                   Session& session) {
-  if (words.empty()) return {};
+  if (typed.empty()) return {};
+  const Names words = SplitValues(typed);
+  const size_t cut = typed.back().size() - words.back().size();  // `--model=` of `--model=net`
   Source source(session);
   const Place place = FindPlace(root, words);
   Names names;
@@ -311,7 +324,7 @@ std::vector<std::string> Complete(const CLI::App& root, const std::vector<std::s
   }
   std::set<std::string> fitting;
   for (const std::string& name : names) {
-    if (absl::StartsWith(name, words.back())) fitting.insert(name);
+    if (absl::StartsWith(name, words.back())) fitting.insert(typed.back().substr(0, cut) + name);
   }
   return {fitting.begin(), fitting.end()};
 }

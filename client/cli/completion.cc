@@ -56,9 +56,14 @@ constexpr char kFish[] =
     R"sh(# fish completion of adamant; load it with: adamant completion fish | source
 function __adamant_complete
   set -l words (commandline -opc) (commandline -ct)
-  command $words[1] __complete -- $words[2..-1] 2>/dev/null
+  set -l candidates (command $words[1] __complete -- $words[2..-1] 2>/dev/null)
+  if test (count $candidates) -gt 0
+    printf '%s\n' $candidates
+  else
+    __fish_complete_path (commandline -ct)
+  end
 end
-complete -c adamant -a '(__adamant_complete)'
+complete -c adamant -f -a '(__adamant_complete)'
 )sh";
 
 absl::StatusOr<int> Print(const std::string& shell, Session& session) {

@@ -22,8 +22,8 @@ namespace fs = std::filesystem;
 void SayDetached(Session& session, const std::string& job) {
   const absl::string_view uid = absl::StripPrefix(job, "jobs/");
   session.err() << absl::StrCat("\ndetached: ", job,
-                                " goes on. Watch it again: `adamant job watch ", uid,
-                                "`; stop it: `adamant job cancel ", uid, "`\n")
+                                " goes on\nwatch it again: `adamant job watch ", uid,
+                                "`\nstop it:        `adamant job cancel ", uid, "`\n")
                 << std::flush;
 }
 

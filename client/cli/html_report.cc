@@ -11,6 +11,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/strip.h"
 #include "client/cli/html.h"
+#include "client/cli/report.h"
 #include "client/cli/text.h"
 #include "client/client.h"
 
@@ -92,29 +93,44 @@ std::string TablesHtml(const google::protobuf::RepeatedPtrField<v1::AnalysisTabl
   return html;
 }
 
+std::vector<std::string> FailedChecks(const v1::AttackReport& report) {
+  std::vector<std::string> texts;
+  for (const v1::ValidityCheck& check : report.checks()) {
+    if (check.status() != v1::ValidityCheck::FAIL) continue;
+    texts.push_back(
+        absl::StrCat(check.id(), " ",
+                     absl::AsciiStrToLower(absl::StripPrefix(
+                         v1::ValidityCheck::Severity_Name(check.severity()), "SEVERITY_")),
+                     ": ", check.text()));
+  }
+  return texts;
+}
+
 std::string AttackHtml(const v1::Job& job) {
   const v1::AttackReport& report = job.result().attack();
   const double level =
       job.spec().attack().has_confidence_level() ? job.spec().attack().confidence_level() : 0.95;
   std::string html = absl::StrCat(
-      "<div class=\"cards\">", AccuracyCard("Robust accuracy", report.robust_accuracy(), level),
-      AccuracyCard("Clean accuracy", report.clean_accuracy(), level),
-      Card("Of the correct samples", PercentText(report.robust_of_correct_ratio()), "stay robust"),
+      "<div class=\"cards\">",
       Card("Verdict",
            report.verdict() == v1::VERDICT_UNSPECIFIED ? "UNCHECKED"
                                                        : v1::Verdict_Name(report.verdict()),
            report.verdict_reason()),
+      AccuracyCard("Robust accuracy (upper bound)", report.robust_accuracy(), level),
+      AccuracyCard("Clean accuracy", report.clean_accuracy(), level),
+      Card("Of the correct samples", PercentText(report.robust_of_correct_ratio()), "stay robust"),
       "</div>\n");
+  html += NotesHtml("What speaks against the number", FailedChecks(report));
   Rows rows;
   for (const v1::AttackBlock& block : report.attacks()) {
-    rows.push_back({absl::StrCat(block.position()), PluginText(block.attack()),
-                    ThreatText(block.threat()), ShortAccuracy(block.after_accuracy()),
-                    ShortAccuracy(block.alone_accuracy()), CountText(block.broken()),
+    rows.push_back({BlockPosition(block), PluginText(block.attack()), ThreatText(block.threat()),
+                    ShortAccuracy(block.after_accuracy()), ShortAccuracy(block.alone_accuracy()),
+                    CountText(block.broken()), CountText(block.broken_first()),
                     CountText(block.attacked()), CountText(block.forwards()),
                     CountText(block.backwards()), NumberText(block.seconds())});
   }
-  html += Section("Attacks", HtmlTable({"#", "Attack", "Threat", "After", "Alone", "Broken", "Of",
-                                        "Forwards", "Backwards", "Seconds"},
+  html += Section("Attacks", HtmlTable({"#", "Attack", "Threat", "After", "Alone", "Broken",
+                                        "First", "Of", "Forwards", "Backwards", "Seconds"},
                                        rows));
   rows.clear();
   for (const v1::ClassBlock& block : report.classes()) {
@@ -125,6 +141,14 @@ std::string AttackHtml(const v1::Job& job) {
   }
   html += Section("Classes",
                   HtmlTable({"Class", "Samples", "Clean", "Robust", "Mostly taken for"}, rows));
+
+  rows.clear();
+  for (const v1::DistanceBlock& block : report.distances()) {
+    rows.push_back({v1::Norm_Name(block.norm()), CountText(block.count()), NumberText(block.mean()),
+                    NumberText(block.median()), NumberText(block.low()), NumberText(block.high())});
+  }
+  html += Section("Distances of the broken samples",
+                  HtmlTable({"Norm", "Samples", "Mean", "Median", "5 %", "95 %"}, rows));
   rows.clear();
   for (const v1::ValidityCheck& check : report.checks()) {
     rows.push_back({check.id(), v1::ValidityCheck::Status_Name(check.status()), check.name(),
@@ -136,12 +160,13 @@ std::string AttackHtml(const v1::Job& job) {
   std::vector<std::string> notes(report.notes().begin(), report.notes().end());
   for (const v1::AttackBlock& block : report.attacks()) {
     for (const std::string& note : block.notes()) {
-      notes.push_back(absl::StrCat("attack ", block.position(), ": ", note));
+      notes.push_back(absl::StrCat("attack ", BlockPosition(block), ": ", note));
     }
   }
   html += NotesHtml("Notes", notes);
   return html +
          Section("Details", FieldsHtml({{"Model", report.model_name()},
+                                        {"Protocol", report.protocol()},
                                         {"Model digest", report.model_sha256()},
                                         {"Data", report.data_name()},
                                         {"Split", report.split()},

@@ -80,7 +80,9 @@ absl::StatusOr<int> Logs(const std::string& text, const LogFlags& flags, Session
   }
   ASSIGN_OR_RETURN(*request.mutable_name(), ResolveJob(session, text));
   std::string whole;
+  bool any = false;
   LogLines lines(since, [&](int64_t offset, absl::string_view line) {
+    any = true;
     if (session.format() == OutputFormat::kJson) {
       whole.append(line.data(), line.size());
     } else if (session.json()) {
@@ -100,6 +102,7 @@ absl::StatusOr<int> Logs(const std::string& text, const LogFlags& flags, Session
   lines.Flush();
   RETURN_IF_ERROR(status);
   SayWhatWasCut(session, lines, request.tail_lines() > 0);
+  if (!any && !request.follow()) session.Note(absl::StrCat(request.name(), " has no such lines"));
   int code = kExitOk;
   if (request.follow()) {
     ASSIGN_OR_RETURN(code, FinishFollowed(session, request.name()));

@@ -33,6 +33,7 @@ bool WantsColour() {
 
 int main(int argc, char** argv) {
   std::signal(SIGPIPE, SIG_IGN);
+  setenv("GRPC_VERBOSITY", "NONE", /*overwrite=*/0);  // errors are ours to tell
   adamant::Interrupt interrupt;
   const bool can_ask = isatty(STDIN_FILENO) != 0 && isatty(STDERR_FILENO) != 0;
   return adamant::RunCli(std::vector<std::string>(argv + 1, argv + argc),

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // `adamant model add|list|get|delete`
+#include <fstream>
+
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -66,9 +68,21 @@ absl::Status ParseShape(const std::string& text, v1::ImageShape& shape) {
   return absl::OkStatus();
 }
 
+// Both upload formats begin unlike; a TorchScript archive is a ZIP file.
+absl::Status CheckProgram(const AddFlags& flags) {
+  std::string magic(4, '\0');
+  std::ifstream(flags.file, std::ios::binary).read(magic.data(), 4);
+  if (magic != "PK\x03\x04" || (flags.classes > 0 && !flags.input.empty())) return absl::OkStatus();
+  return UsageError(
+      absl::StrCat(flags.file,
+                   " is a TorchScript program, which says neither its classes nor its input: give "
+                   "--classes N and --input C,H,W"));
+}
+
 absl::StatusOr<int> Add(const CLI::App& app, const AddFlags& flags, Session& session) {
   ASSIGN_OR_RETURN(const std::vector<TypedPlugin> plugins, BindParams(CollectTyped(app)));
   ASSIGN_OR_RETURN(const std::string name, ModelName(flags.id));
+  RETURN_IF_ERROR(CheckProgram(flags));
   v1::RegisterModelRequest request;
   request.set_id(std::string(absl::StripPrefix(name, "models/")));
   request.set_display_name(flags.display_name);
@@ -143,8 +157,9 @@ void AddModel(CLI::App& root, Commands& commands) {
   add->add_option("--name", flags->display_name, "a name for people");
   add->add_option("--label", flags->labels, "KEY=VALUE; repeatable")->allow_extra_args(false);
   add->footer(
-      "Example:\n"
-      "  adamant model add mnist-lenet5-adv FILE --architecture mnist_cnn --param kind=advertorch");
+      "Examples:\n"
+      "  adamant model add mnist-lenet5-adv FILE --architecture mnist_cnn --param kind=advertorch\n"
+      "  adamant model add scripted net.scripted.pt --classes 10 --input 1,28,28");
   commands.push_back({add, "add the model",
                       [add, flags](Session& session) { return Add(*add, *flags, session); },
                       Effect::kChanges});

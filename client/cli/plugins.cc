@@ -52,7 +52,8 @@ absl::StatusOr<int> List(const std::string& wanted, Session& session) {
   ASSIGN_OR_RETURN(v1::Capabilities capabilities, client->GetCapabilities());
   std::vector<std::string> families;
   std::vector<std::string> names;
-  v1::Capabilities shown;
+  v1::Capabilities shown = capabilities;
+  shown.clear_families();
   std::string text;
   for (const v1::PluginFamily& family : capabilities.families()) {
     families.push_back(family.name());

@@ -50,6 +50,12 @@ std::string ProgressView::StatusText() const {
   for (const auto& [name, value] : metrics_) {
     if (IsAccuracy(name)) absl::StrAppend(&text, "  ", AccuracyName(name), " ", PercentText(value));
   }
+  for (const auto& [metric, word] :
+       {std::pair("broken_samples", "broken"), std::pair("robust_samples", "robust")}) {
+    const auto count = metrics_.find(metric);
+    if (count == metrics_.end()) continue;
+    absl::StrAppend(&text, "  ", CountText(static_cast<int64_t>(count->second)), " ", word);
+  }
   if (progress_.samples_per_second() > 0) {
     absl::StrAppendFormat(&text, "  %.0f samples/s", progress_.samples_per_second());
   }

@@ -14,7 +14,8 @@ namespace {
 
 const std::map<std::string, std::string>& Remedies() {
   static const auto* remedies = new std::map<std::string, std::string>{
-      {"INVALID_SPEC", "correct the named fields; --dry-run checks without submitting"},
+      {"INVALID_SPEC",
+       "correct what is named above; where a command has --dry-run, it checks only"},
       {"UNKNOWN_PLUGIN", "`adamant plugins list` shows every plug-in of this server"},
       {"BAD_PARAMETER", "`adamant plugins show NAME` lists the parameters and their ranges"},
       {"FORMAT_REFUSED", "upload a safetensors or TorchScript file"},
@@ -42,8 +43,9 @@ const std::map<std::string, std::string>& Remedies() {
       {"QUOTA_BYTES", "delete models, datasets or jobs that you no longer need"},
       {"QUOTA_UPLOADS", "wait until another upload of yours has ended"},
       {"RATE_LIMITED", "wait a moment, then try again"},
-      {"MEMORY_FULL", "ask for less memory, or wait until other jobs have ended"},
-      {"NO_INTERACTIVE_SLOT", "try again in a moment, or submit a job: `adamant explain`"},
+      {"MEMORY_FULL", "ask for less, or wait until other jobs have ended"},
+      {"NO_INTERACTIVE_SLOT",
+       "try again in a moment, or submit a job: the same command without --now"},
       {"NO_CREDENTIAL",
        "set ADAMANT_TOKEN_FILE or token_file of a context; see `adamant help "
        "environment`"},
@@ -61,14 +63,34 @@ const std::map<std::string, std::string>& Remedies() {
   return *remedies;
 }
 
+// gRPC's words for the ways in which TLS fails, and what a user can do.
+std::string ConnectRemedy(absl::string_view message, absl::string_view server) {
+  if (absl::StrContains(message, "certificate verify failed")) {
+    return "the server's certificate is not of the authority in tls_ca (ADAMANT_TLS_CA); ask the "
+           "operator for the right file";
+  }
+  if (absl::StrContains(message, "is not in peer certificate"))
+    return "address the server by the name that its certificate holds: --server NAME:PORT";
+  if (absl::StrContains(message, "wrong version number")) {
+    return absl::StrCat(server,
+                        " does not speak TLS: unset ADAMANT_TLS_CA, _CERT and _KEY, or use "
+                        "a context without them");
+  }
+  if (absl::StrContains(message, "Socket closed")) {
+    return absl::StrCat("is it adamantd that listens at ", server,
+                        "? if it speaks TLS, give its authority: ADAMANT_TLS_CA");
+  }
+  return absl::StrCat("is adamantd running at ", server,
+                      "? start it, or give another address with --server");
+}
+
 std::string Remedy(const absl::Status& status, const std::string& reason,
                    absl::string_view server) {
   if (const auto found = Remedies().find(reason); found != Remedies().end()) return found->second;
   if (IsUsageError(status)) return "--help after the command explains its options";
   switch (status.code()) {
     case absl::StatusCode::kUnavailable:
-      return absl::StrCat("is adamantd running at ", server,
-                          "? start it, or give another address with --server");
+      return ConnectRemedy(status.message(), server);
     case absl::StatusCode::kDeadlineExceeded:
       return "the server answers too slowly; try again";
     case absl::StatusCode::kUnimplemented:

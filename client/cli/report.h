@@ -17,6 +17,9 @@ std::string TrainReportText(const v1::Job& job, bool wide);
 std::string AttackReportText(const v1::Job& job, bool wide);
 std::string ExplainReportText(const v1::Job& job, bool wide);
 
+// "0", or "0.1" for a stage of a composite attack, which stands for its entry.
+std::string BlockPosition(const v1::AttackBlock& block);
+
 // An analysis table with its notes.
 std::string AnalysisText(const v1::AnalysisTable& table);
 // `- note` lines below `heading`; "" without notes.

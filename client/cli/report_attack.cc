@@ -1,5 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/strip.h"
 #include "client/cli/report.h"
 #include "client/cli/table.h"
 #include "client/cli/text.h"
@@ -7,10 +13,9 @@
 namespace adamant {
 namespace {
 
-std::string VerdictText(const v1::AttackReport& report) {
-  if (report.verdict() == v1::VERDICT_UNSPECIFIED) return "UNCHECKED";
-  return absl::StrCat(v1::Verdict_Name(report.verdict()),
-                      report.verdict_reason().empty() ? "" : ": ", report.verdict_reason());
+std::string VerdictName(const v1::AttackReport& report) {
+  return report.verdict() == v1::VERDICT_UNSPECIFIED ? "UNCHECKED"
+                                                     : v1::Verdict_Name(report.verdict());
 }
 
 std::string DataText(const v1::AttackReport& report) {
@@ -21,17 +26,18 @@ std::string DataText(const v1::AttackReport& report) {
 }
 
 std::string AttacksText(const v1::AttackReport& report, bool wide) {
-  std::vector<std::string> header = {"#",      "ATTACK", "THREAT",   "AFTER",     "ALONE",
-                                     "BROKEN", "OF",     "FORWARDS", "BACKWARDS", "SECONDS"};
+  std::vector<std::string> header = {"#",     "ATTACK", "THREAT",   "AFTER",     "ALONE",  "BROKEN",
+                                     "FIRST", "OF",     "FORWARDS", "BACKWARDS", "SECONDS"};
   if (wide) header.insert(header.end(), {"REJECTED", "PADDED", "ZERO GRADS", "NONFINITE"});
   Table table(header);
   for (const v1::AttackBlock& block : report.attacks()) {
-    std::vector<std::string> row = {absl::StrCat(block.position()),
+    std::vector<std::string> row = {BlockPosition(block),
                                     wide ? PluginText(block.attack()) : block.attack().name(),
                                     ThreatText(block.threat()),
                                     ShortAccuracy(block.after_accuracy()),
                                     ShortAccuracy(block.alone_accuracy()),
                                     CountText(block.broken()),
+                                    CountText(block.broken_first()),
                                     CountText(block.attacked()),
                                     CountText(block.forwards()),
                                     CountText(block.backwards()),
@@ -46,7 +52,7 @@ std::string AttacksText(const v1::AttackReport& report, bool wide) {
   if (table.empty()) return "";
   return absl::StrCat(
       "\nAttacks (AFTER: robust against this one and all before it; ALONE: against "
-      "this one)\n",
+      "this one; FIRST: broken by none before)\n",
       table.Render("  "));
 }
 
@@ -61,6 +67,77 @@ std::string ClassesText(const v1::AttackReport& report) {
   return table.empty() ? "" : absl::StrCat("\nClasses\n", table.Render("  "));
 }
 
+// The verdict beside the number it is about.
+std::string HeadlineText(const v1::AttackReport& report) {
+  return absl::StrFormat("%s  robust accuracy %.1f %% (upper bound) [%.1f, %.1f]\n",
+                         VerdictName(report), 100 * report.robust_accuracy().ratio(),
+                         100 * report.robust_accuracy().low(),
+                         100 * report.robust_accuracy().high());
+}
+
+// What speaks against the number; when nothing does, why there is no better verdict.
+std::string FindingsText(const v1::AttackReport& report) {
+  std::string text;
+  for (const v1::ValidityCheck& check : report.checks()) {
+    if (check.status() != v1::ValidityCheck::FAIL) continue;
+    const absl::string_view severity = v1::ValidityCheck::Severity_Name(check.severity());
+    absl::StrAppend(&text, "  ", check.id(), " ",
+                    absl::AsciiStrToLower(absl::StripPrefix(severity, "SEVERITY_")), ": ",
+                    check.text(), "\n");
+  }
+  if (report.verdict() == v1::UNCHECKED || text.empty()) {
+    if (!report.verdict_reason().empty())
+      absl::StrAppend(&text, "  ", report.verdict_reason(), "\n");
+  }
+  return text;
+}
+
+// The mean over classes and the class of lowest robust accuracy.
+std::string ClassSummary(const v1::AttackReport& report) {
+  if (report.classes().empty()) return "";
+  double sum = 0;
+  const v1::ClassBlock* worst = &report.classes(0);
+  for (const v1::ClassBlock& block : report.classes()) {
+    sum += block.robust_accuracy().ratio();
+    if (block.robust_accuracy().ratio() < worst->robust_accuracy().ratio()) worst = &block;
+  }
+  return absl::StrCat(PercentText(sum / report.classes_size()), " on average, class ",
+                      worst->label(), " worst with ",
+                      PercentText(worst->robust_accuracy().ratio()));
+}
+
+std::string SeedsText(const v1::AttackReport& report) {
+  if (report.seeds().empty()) return "";
+  double sum = 0;
+  double low = 1;
+  double high = 0;
+  for (const v1::SeedBlock& seed : report.seeds()) {
+    const double ratio = seed.robust_accuracy().ratio();
+    sum += ratio;
+    low = std::min(low, ratio);
+    high = std::max(high, ratio);
+  }
+  return absl::StrCat(report.seeds_size(), " seeds: mean ", PercentText(sum / report.seeds_size()),
+                      ", ", PercentText(low), " to ", PercentText(high),
+                      "; the robust accuracy is the worst case over them");
+}
+
+std::string DistancesText(const v1::AttackReport& report) {
+  Table table({"NORM", "BROKEN", "MEAN", "MEDIAN", "5 %", "95 %"});
+  for (const v1::DistanceBlock& block : report.distances()) {
+    table.Add({absl::AsciiStrToLower(v1::Norm_Name(block.norm())), CountText(block.count()),
+               NumberText(block.mean()), NumberText(block.median()), NumberText(block.low()),
+               NumberText(block.high())});
+  }
+  return table.empty() ? ""
+                       : absl::StrCat("\nDistances of the broken samples\n", table.Render("  "));
+}
+
+// Tables of the evaluation itself are for those who ask for everything, except distances.
+bool Shown(const v1::AnalysisTable& table, bool wide) {
+  return wide || table.analysis() != "evaluation" || absl::StartsWith(table.name(), "success rate");
+}
+
 std::string ChecksText(const v1::AttackReport& report) {
   Table table({"CHECK", "STATUS", "NAME", "VALUE", "THRESHOLD", "TEXT"});
   for (const v1::ValidityCheck& check : report.checks()) {
@@ -72,6 +149,11 @@ std::string ChecksText(const v1::AttackReport& report) {
 
 }  // namespace
 
+std::string BlockPosition(const v1::AttackBlock& block) {
+  return block.name().empty() ? absl::StrCat(block.position())
+                              : block.name().substr(0, block.name().find(':'));
+}
+
 std::string AttackReportText(const v1::Job& job, bool wide) {
   const v1::AttackReport& report = job.result().attack();
   const v1::AttackSpec& spec = job.spec().attack();
@@ -82,7 +164,9 @@ std::string AttackReportText(const v1::Job& job, bool wide) {
       {"Data", DataText(report)},
       {"Clean accuracy", AccuracyText(report.clean_accuracy(), level)},
       {"Robust accuracy", AccuracyText(report.robust_accuracy(), level)},
-      {"Verdict", VerdictText(report)},
+      {"Protocol", report.protocol() == "white-box" ? "" : report.protocol()},
+      {"Seeds", SeedsText(report)},
+      {"Classes", ClassSummary(report)},
       {"Of the correct",
        absl::StrCat(PercentText(report.robust_of_correct_ratio()), " stay robust")},
       {"Work",
@@ -90,6 +174,10 @@ std::string AttackReportText(const v1::Job& job, bool wide) {
                     " backward rows in ", SecondsText(report.seconds()))}};
   if (report.error_count() > 0) {
     fields.emplace_back("Not evaluated", absl::StrCat(report.error_count(), " samples: errors"));
+  }
+  if (report.work_repeated() > 0) {
+    fields.emplace_back("Repeated", absl::StrCat(CountText(report.work_repeated()),
+                                                 " rows, computed again after a stop"));
   }
   if (report.fragile() > 0) {
     fields.emplace_back("Fragile", absl::StrCat(report.fragile(), " samples within 1e-4 of a tie"));
@@ -104,14 +192,16 @@ std::string AttackReportText(const v1::Job& job, bool wide) {
     fields.emplace_back("Configuration", report.config_hash());
     fields.emplace_back("Fingerprint", report.fingerprint());
   }
-  std::string text = absl::StrCat("\n", RenderFields(fields), AttacksText(report, wide));
-  if (wide) absl::StrAppend(&text, ClassesText(report));
-  absl::StrAppend(&text, ChecksText(report));
-  for (const v1::AnalysisTable& table : report.tables())
-    absl::StrAppend(&text, AnalysisText(table));
+  std::string text = absl::StrCat("\n", HeadlineText(report), FindingsText(report), "\n",
+                                  RenderFields(fields), AttacksText(report, wide));
+  if (wide) absl::StrAppend(&text, ClassesText(report), DistancesText(report));
+  if (wide) absl::StrAppend(&text, ChecksText(report));
+  for (const v1::AnalysisTable& table : report.tables()) {
+    if (Shown(table, wide)) absl::StrAppend(&text, AnalysisText(table));
+  }
   for (const v1::AttackBlock& block : report.attacks()) {
-    absl::StrAppend(&text,
-                    NotesText(absl::StrCat("Notes of attack ", block.position()), block.notes()));
+    absl::StrAppend(
+        &text, NotesText(absl::StrCat("Notes of attack ", BlockPosition(block)), block.notes()));
   }
   return absl::StrCat(text, NotesText("Notes", report.notes()));
 }

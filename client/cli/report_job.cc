@@ -43,6 +43,10 @@ std::string QueueText(const v1::Job& job) {
   return text;
 }
 
+std::string ExpectedText(const v1::Job& job) {
+  return job.state() == v1::QUEUED ? TimeText(job.queue().estimated_start()) : "";
+}
+
 std::string RunText(const v1::Job& job) {
   if (job.end_time().seconds() == 0 || job.start_time().seconds() == 0) return "";
   return SecondsText(static_cast<double>(job.end_time().seconds() - job.start_time().seconds()) +
@@ -125,6 +129,7 @@ std::string JobText(const v1::Job& job, bool wide, bool colour) {
                    {"Error", ErrorText(job)},
                    {"Progress", ProgressText(job)},
                    {"Queue", QueueText(job)},
+                   {"Expected start", ExpectedText(job)},
                    {"Created", TimeText(job.create_time())},
                    {"Run time", RunText(job)}};
   if (!job.retry_of().empty()) fields.emplace_back("Retry of", job.retry_of());

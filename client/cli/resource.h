@@ -35,7 +35,8 @@ absl::StatusOr<Resource> WaitUntilReady(
     resource = *std::move(now);
   }
   if (resource.state() == v1::READY) return resource;
-  return RefusedError(absl::StrCat(resource.name(), " was REJECTED: ", resource.state_message()));
+  return RefusedError(absl::StrCat(resource.name(), " was REJECTED: ", resource.state_message(),
+                                   "; delete it before you add it again"));
 }
 
 // "KEY=VALUE" texts into a label map.

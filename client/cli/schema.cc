@@ -148,6 +148,8 @@ std::string HelpText(const CLI::App& app) {
     if (c == '\n' && tight.size() >= 2 && tight.compare(tight.size() - 2, 2, "\n\n") == 0) continue;
     tight += c;
   }
+  if (app.get_parent() != nullptr)
+    tight += "\nOptions of every command, such as -o and --server: `adamant --help`\n";
   return tight;
 }
 

@@ -40,7 +40,10 @@ absl::StatusOr<Client*> Session::client() {
   ClientOptions options = MakeOptions();
   if (options_.verbose) options.debug = [this](const std::string& line) { Verbose(line); };
   auto client = Client::Create(settings.server, options);
-  if (!client.ok()) return UsageError(client.status().message());
+  if (!client.ok()) {
+    return UsageError(absl::StrCat(client.status().message(),
+                                   "; `adamant help environment` says where it was named"));
+  }
   client_ = *std::move(client);
   if (!options_.verbose) return client_.get();
   Verbose(absl::StrCat("server ", settings.server, " (", connection_.server_from, ")",

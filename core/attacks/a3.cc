@@ -23,7 +23,7 @@ namespace {
 class A3 final : public Attack {
  public:
   explicit A3(const Params& params)
-      : ascent_(params),
+      : base_(params),
         sigma_(params.Real("sigma")),
         sum_(params.Text("reduction") == "sum"),
         scaled_(params.Text("normalise") == "minmax"),
@@ -38,7 +38,7 @@ class A3 final : public Attack {
 
   AttackResult Run(Victim& victim, const Batch& batch, const ThreatModel& threat,
                    const AttackSettings& settings, const RunControl& control) const override {
-    if (sigma_ == 0) return ascent_.Run(victim, batch, threat, settings, control, {});
+    if (sigma_ == 0) return base_.Run(victim, batch, threat, settings, control, {});
     const auto taps = TapsOf(victim.info(), {}, /*maps=*/true);
     if (!taps.ok()) throw std::invalid_argument(std::string(taps.status().message()));
     const at::Tensor head = victim.model().GapHead().first;
@@ -48,14 +48,14 @@ class A3 final : public Attack {
       empty = clean.empty;
       return Loss(clean, *taps, head);
     };
-    AttackResult result = ascent_.Run(victim, batch, threat, settings, control, make);
+    AttackResult result = base_.Run(victim, batch, threat, settings, control, make);
     result.counts.empty_maps =
         empty.defined() ? empty.to(at::kLong) : at::zeros_like(result.counts.steps);
     return result;
   }
 
   std::vector<std::string> Notes(int64_t num_classes) const override {
-    return LossNotes(ascent_.options(), num_classes);
+    return LossNotes(base_.options(), num_classes);
   }
 
  private:
@@ -92,7 +92,7 @@ class A3 final : public Attack {
     TapLoss loss{.taps = taps};
     loss.backwards = (head.defined() ? 1 : 2) + (balanced_ ? 1 : 0);
     loss.values = [this, clean, head,
-                   base = ascent_.Summand()](const SeenPass& pass) -> std::vector<at::Tensor> {
+                   base = base_.Summand()](const SeenPass& pass) -> std::vector<at::Tensor> {
       const at::Tensor map = Scaled(Map(pass, clean.classes.index_select(0, pass.rows), head));
       at::Tensor distance = RowSum((clean.mask.index_select(0, pass.rows) - map).abs());
       if (!sum_) distance = distance / static_cast<double>(map[0].numel());
@@ -109,7 +109,7 @@ class A3 final : public Attack {
     return loss;
   }
 
-  const Ascent ascent_;
+  const BaseAttack base_;
   const double sigma_;
   const bool sum_;
   const bool scaled_;
@@ -124,7 +124,7 @@ const Registration<Attack> kA3{
      .summary = "a base attack that also draws attention away from where it was",
      .paper = "AAD, section 4.3",
      .params = Joined(
-         AscentParams({.steps = 3, .most_steps = 1000, .rule = "eps_div_steps"}),
+         AscentParams(3, "eps_div_steps", 1000),
          {Choice("base", "pgd", {"fgsm", "pgd", "step_ll", "iter_step_ll"}).Doc("base attack"),
           Real("sigma", 10).Range(0, 1e4).Doc("weight of the distance of attention"),
           Choice("reduction", "mean", {"mean", "sum"}).Doc("of the distance, over cells"),
@@ -137,7 +137,7 @@ const Registration<Attack> kA3{
               .Doc("where attention begins: at the mean of the clean map, or at kappa_value"),
           Real("kappa_value", 0.5).Range(0, 1e6).Doc("for kappa = value, after normalise")}),
      .norms = {"linf"},
-     .traits = {"heuristic"},
+     .traits = {"heuristic", "looks_inside"},
      .test_params = {{"sigma", 0.5}}},
     [](const Params& params) -> std::unique_ptr<Attack> { return std::make_unique<A3>(params); }};
 

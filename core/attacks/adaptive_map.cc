@@ -21,7 +21,7 @@ namespace {
 class AdaptiveMap final : public Attack {
  public:
   explicit AdaptiveMap(const Params& params)
-      : ascent_(params),
+      : base_(params),
         weight_(params.Real("w")),
         distance_(params.Text("distance")),
         taps_(params.TextList("taps")) {}
@@ -30,16 +30,16 @@ class AdaptiveMap final : public Attack {
 
   AttackResult Run(Victim& victim, const Batch& batch, const ThreatModel& threat,
                    const AttackSettings& settings, const RunControl& control) const override {
-    if (weight_ == 0) return ascent_.Run(victim, batch, threat, settings, control, {});
+    if (weight_ == 0) return base_.Run(victim, batch, threat, settings, control, {});
     const auto taps = Taps(victim.info());
     if (!taps.ok()) throw std::invalid_argument(std::string(taps.status().message()));
     const View view{*taps, Heads(victim, *taps)};
-    return ascent_.Run(victim, batch, threat, settings, control,
-                       [&](Search& search) { return Loss(search, view); });
+    return base_.Run(victim, batch, threat, settings, control,
+                     [&](Search& search) { return Loss(search, view); });
   }
 
   std::vector<std::string> Notes(int64_t num_classes) const override {
-    return LossNotes(ascent_.options(), num_classes);
+    return LossNotes(base_.options(), num_classes);
   }
 
  private:
@@ -99,7 +99,7 @@ class AdaptiveMap final : public Attack {
                             {.taps = view.taps, .values = features, .backwards = view.gradients()});
     TapLoss loss{.taps = view.taps, .backwards = 1 + view.gradients()};
     loss.values = [this, features, clean,
-                   base = ascent_.Summand()](const SeenPass& pass) -> std::vector<at::Tensor> {
+                   base = base_.Summand()](const SeenPass& pass) -> std::vector<at::Tensor> {
       const std::vector<at::Tensor> now = features(pass);
       at::Tensor value = base(pass.logits, pass.aims);
       for (size_t i = 0; i < now.size(); ++i) {
@@ -110,7 +110,7 @@ class AdaptiveMap final : public Attack {
     return loss;
   }
 
-  const Ascent ascent_;
+  const BaseAttack base_;
   const double weight_;
   const std::string distance_;
   const std::vector<std::string> taps_;
@@ -120,13 +120,13 @@ const Registration<Attack> kAdaptiveMap{
     {.name = "adaptive_map",
      .summary = "pgd that also moves the maps or features a defence keeps together",
      .params = Joined(
-         AscentParams({}),
+         AscentParams(40, "madry", 100000),
          {Real("w", 1).Range(0, 1000).Doc("weight of the distance"),
           Choice("distance", "cam_l1", {"cam_l1", "spatial_attention", "feature_l2", "logit_l2"})
               .Doc("between the perturbed and the clean image"),
           TextList("taps", {}).Doc("layers, added up; none: the model's default")}),
      .norms = {"linf"},
-     .traits = {"heuristic"},
+     .traits = {"heuristic", "looks_inside"},
      .test_params = {{"steps", 10}, {"w", 0.1}}},
     [](const Params& params) -> std::unique_ptr<Attack> {
       return std::make_unique<AdaptiveMap>(params);

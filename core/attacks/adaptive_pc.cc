@@ -19,7 +19,7 @@ namespace {
 class AdaptivePc final : public Attack {
  public:
   explicit AdaptivePc(const Params& params)
-      : ascent_(params),
+      : base_(params),
         weight_(params.Real("w")),
         taps_(params.TextList("taps")),
         variant_(params.Text("variant")),
@@ -31,7 +31,7 @@ class AdaptivePc final : public Attack {
 
   AttackResult Run(Victim& victim, const Batch& batch, const ThreatModel& threat,
                    const AttackSettings& settings, const RunControl& control) const override {
-    if (weight_ == 0) return ascent_.Run(victim, batch, threat, settings, control, {});
+    if (weight_ == 0) return base_.Run(victim, batch, threat, settings, control, {});
     auto chosen = Chosen(victim.model());
     if (!chosen.ok()) throw std::invalid_argument(std::string(chosen.status().message()));
     for (Prototypes& one : *chosen) {
@@ -39,12 +39,12 @@ class AdaptivePc final : public Attack {
         if (part->defined()) *part = part->to(batch.images.device());
       }
     }
-    return ascent_.Run(victim, batch, threat, settings, control,
-                       [&](Search&) { return Loss(*chosen); });
+    return base_.Run(victim, batch, threat, settings, control,
+                     [&](Search&) { return Loss(*chosen); });
   }
 
   std::vector<std::string> Notes(int64_t num_classes) const override {
-    return LossNotes(ascent_.options(), num_classes);
+    return LossNotes(base_.options(), num_classes);
   }
 
  private:
@@ -79,7 +79,7 @@ class AdaptivePc final : public Attack {
     TapLoss loss;
     for (const Prototypes& one : chosen) loss.taps.push_back(one.tap);
     loss.values = [this, chosen,
-                   base = ascent_.Summand()](const SeenPass& pass) -> std::vector<at::Tensor> {
+                   base = base_.Summand()](const SeenPass& pass) -> std::vector<at::Tensor> {
       at::Tensor sum = Term(chosen[0], pass.taps[0], pass.aims.labels);
       for (size_t i = 1; i < chosen.size(); ++i) {
         sum = sum + Term(chosen[i], pass.taps[i], pass.aims.labels);
@@ -90,7 +90,7 @@ class AdaptivePc final : public Attack {
     return loss;
   }
 
-  const Ascent ascent_;
+  const BaseAttack base_;
   const double weight_;
   const std::vector<std::string> taps_;
   const std::string variant_;
@@ -102,7 +102,7 @@ const Registration<Attack> kAdaptivePc{
      .summary = "a base attack that also leaves the prototype of the label",
      .paper = "Mustafa et al. 2019, arXiv 1904.00887",
      .params = Joined(
-         AscentParams({}),
+         AscentParams(40, "madry", 100000),
          {Choice("base", "pgd", {"pgd", "bim", "mi_fgsm", "fgsm"}).Doc("base attack"),
           Real("mu", 1).Range(0, 10).Doc("momentum of mi_fgsm"),
           Real("w", 1).Range(0, 1000).Doc("weight of the distance to prototypes"),
@@ -113,7 +113,7 @@ const Registration<Attack> kAdaptivePc{
               .Range(0, 1e6)
               .Doc("of the other classes' prototypes; 0: 1, or 1e-4 where push has its own set")}),
      .norms = {"linf"},
-     .traits = {"heuristic"},
+     .traits = {"heuristic", "looks_inside"},
      .test_params = {{"steps", 10}, {"w", 0.1}}},
     [](const Params& params) -> std::unique_ptr<Attack> {
       return std::make_unique<AdaptivePc>(params);

@@ -10,22 +10,40 @@
 
 namespace adamant {
 
-std::vector<Param> AscentParams(const AscentDefaults& defaults) {
-  return Joined(
-      SearchParams(),
-      {Int("steps", defaults.steps).Range(1, defaults.most_steps).Doc("gradient steps"),
-       Real("step_size", 0).Range(0, 1).Doc("pixel units; 0: by step_rule"),
-       Choice("step_rule", defaults.rule, {"fixed", "eps_div_steps", "madry", "fraction"})
-           .Doc("epsilon/steps, 2.5*epsilon/steps or step_frac*epsilon; fixed: step_size"),
-       Real("step_frac", 0.1).Range(0, 1e6).Doc("share of epsilon, for step_rule fraction"),
-       Bool("random_start", true).Doc("pgd: start at a random point of the ball")});
+void Ascend(Search& search, at::Tensor x, const AscentPlan& plan, const Look& look) {
+  const Norm norm = search.set().threat().norm;
+  at::Tensor velocity;
+  for (int64_t step = 0; step < plan.steps; ++step) {
+    LossGradient seen = look(x, step, true);
+    search.Observe(x, seen, step, {&velocity});
+    if (search.empty()) return;
+    velocity = Accumulated(velocity, seen.gradient, plan.momentum);
+    x = search.set().Project(x + plan.step_size * StepDirection(norm, velocity, plan.sparsity));
+  }
+  if (!search.wants_last()) return search.EndRestart(x);
+  LossGradient seen = look(x, plan.steps, false);
+  search.Observe(x, seen, plan.steps);
+  if (!search.empty()) search.EndRestart(x, seen.loss);
 }
 
-Ascent::Ascent(const Params& params)
+void AscendOnce(Search& search, at::Tensor x, double size, const Look& look) {
+  LossGradient seen = look(x, 0, true);
+  search.Observe(x, seen, 0);
+  if (search.empty()) return;
+  const at::Tensor direction = StepDirection(search.set().threat().norm, seen.gradient);
+  search.ClaimAll(search.set().Project(x + size * direction), 1);
+}
+
+std::vector<Param> AscentParams(int64_t steps, const std::string& rule, int64_t most_steps) {
+  return Joined(Joined(SearchParams(), StepParams(steps, rule, most_steps)),
+                {Bool("random_start", true).Doc("pgd: start at a random point of the ball")});
+}
+
+BaseAttack::BaseAttack(const Params& params)
     : options_(ParseSearch(params)),
       base_(params.Has("base") ? params.Text("base") : "pgd"),
       steps_(params.Int("steps")),
-      rule_{params.Text("step_rule"), params.Real("step_size"), params.Real("step_frac")},
+      rule_(ParseStepRule(params)),
       random_start_(base_ == "pgd" && params.Bool("random_start")),
       momentum_(base_ == "mi_fgsm" ? params.Real("mu") : 0) {
   StepSize(rule_, {}, steps_, 1);
@@ -35,59 +53,34 @@ Ascent::Ascent(const Params& params)
         absl::StrCat("base ", base_, " aims at the least likely class: leave target out"));
   }
   options_.target = "least_likely";
-  adamant::MakeLoss(options_.loss, true, options_.numerics);
+  MakeLoss(options_.loss, true, options_.numerics);
 }
 
-LossFunction Ascent::Summand() const {
+LossFunction BaseAttack::Summand() const {
   return MakeSummand(options_.loss, options_.target != "none", options_.numerics);
 }
 
-AttackResult Ascent::Run(Victim& victim, const Batch& batch, const ThreatModel& threat,
-                         const AttackSettings& settings, const RunControl& control,
-                         const MakeLoss& make) const {
+AttackResult BaseAttack::Run(Victim& victim, const Batch& batch, const ThreatModel& threat,
+                             const AttackSettings& settings, const RunControl& control,
+                             const MakeTapLoss& make) const {
   if (NothingToSearch(victim, batch, threat)) return Unchanged(batch);
+  const AscentPlan plan{steps_, StepSize(rule_, threat, steps_, settings.step_scale), momentum_};
   Search search(victim, batch, threat, settings, control, options_);
-  search.BeginRestart(0);
-  const TapLoss loss = make ? make(search) : TapLoss();
+  TapLoss loss;
+  const Look look = [&](const at::Tensor& x, int64_t, bool gradient) {
+    if (!gradient) return search.Loss(x);
+    return loss.values ? search.Gradient(x, loss) : search.Gradient(x);
+  };
   for (int64_t restart = 0; restart < options_.restarts; ++restart) {
     if (!search.BeginRestart(restart)) break;
+    if (restart == 0 && make) loss = make(search);
     if (one_step()) {
-      Step(search, loss);
+      AscendOnce(search, search.Start(false), threat.epsilon, look);
     } else {
-      Iterate(search, StepSize(rule_, threat, steps_, settings.step_scale), loss);
+      Ascend(search, search.Start(random_start_), plan, look);
     }
   }
   return std::move(search).Result();
-}
-
-LossGradient Ascent::Gradient(Search& search, const at::Tensor& images, const TapLoss& loss) {
-  return loss.values ? search.Gradient(images, loss) : search.Gradient(images);
-}
-
-void Ascent::Step(Search& search, const TapLoss& loss) const {
-  at::Tensor x = search.Start(false);
-  LossGradient seen = Gradient(search, x, loss);
-  search.Observe(x, seen, 0);
-  if (search.empty()) return;
-  const ThreatModel& threat = search.set().threat();
-  const at::Tensor step = threat.epsilon * StepDirection(threat.norm, seen.gradient);
-  search.ClaimAll(search.set().Project(x + step), 1);
-}
-
-void Ascent::Iterate(Search& search, double step_size, const TapLoss& loss) const {
-  at::Tensor x = search.Start(random_start_);
-  at::Tensor velocity;
-  for (int64_t step = 0; step < steps_; ++step) {
-    LossGradient seen = Gradient(search, x, loss);
-    search.Observe(x, seen, step, {&velocity});
-    if (search.empty()) return;
-    velocity = Accumulated(velocity, seen.gradient, momentum_);
-    x = search.set().Project(x + step_size * StepDirection(search.set().threat().norm, velocity));
-  }
-  if (!search.wants_last()) return search.EndRestart(x);
-  LossGradient seen = search.Loss(x);
-  search.Observe(x, seen, steps_);
-  if (!search.empty()) search.EndRestart(x, seen.loss);
 }
 
 }  // namespace adamant

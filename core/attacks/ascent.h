@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Base attacks whose loss gets a further term that looks inside the network.
+// Projected gradient ascent as pgd and the attacks built on it take it, and base attacks whose loss
+// gets a further term that looks inside the network.
 #pragma once
 
 #include <functional>
@@ -10,32 +11,41 @@
 
 namespace adamant {
 
-// Where an attack differs from the defaults of pgd.
-struct AscentDefaults {
-  int64_t steps = 40;
-  double most_steps = 100000;
-  std::string rule = "madry";
+// Loss of iterate `step` and, where `gradient`, its gradient.
+using Look = std::function<LossGradient(const at::Tensor& images, int64_t step, bool gradient)>;
+
+struct AscentPlan {
+  int64_t steps = 0;
+  double step_size = 0;
+  double momentum = 0;
+  double sparsity = 0.1;  // L1: see StepDirection
 };
 
-// Those of Search, and steps, step_size, step_rule, step_frac, random_start.
-std::vector<Param> AscentParams(const AscentDefaults& defaults);
+// One restart from `x`: every iterate is tested, the last one too where search.wants_last().
+void Ascend(Search& search, at::Tensor x, const AscentPlan& plan, const Look& look);
+
+// One step of length `size` from `x`, which is claimed without a forward pass of its own.
+void AscendOnce(Search& search, at::Tensor x, double size, const Look& look);
+
+// Params of SearchParams and StepParams, and random_start.
+std::vector<Param> AscentParams(int64_t steps, const std::string& rule, int64_t most_steps);
 
 // fgsm and step_ll: one step of epsilon from the clean image. pgd, bim, iter_step_ll, mi_fgsm:
 // steps of one size; pgd alone may start at a random point, mi_fgsm alone has momentum. The forms
 // with "ll" aim at the least likely class of the clean image. Immutable.
-class Ascent {
+class BaseAttack {
  public:
   // Makes what is ascended; every row of the batch is in search. Called once for a Run.
-  using MakeLoss = std::function<TapLoss(Search& search)>;
+  using MakeTapLoss = std::function<TapLoss(Search& search)>;
 
   // Params: those of AscentParams, `base` (else pgd) and `mu` (else 0). Throws
   // std::invalid_argument for contradictions.
-  explicit Ascent(const Params& params);
+  explicit BaseAttack(const Params& params);
 
   // Of the base attack alone where `make` is empty.
   AttackResult Run(Victim& victim, const Batch& batch, const ThreatModel& threat,
                    const AttackSettings& settings, const RunControl& control,
-                   const MakeLoss& make) const;
+                   const MakeTapLoss& make) const;
 
   // The loss of the base attack, to add to; see MakeSummand.
   LossFunction Summand() const;
@@ -43,9 +53,6 @@ class Ascent {
 
  private:
   bool one_step() const { return base_ == "fgsm" || base_ == "step_ll"; }
-  static LossGradient Gradient(Search& search, const at::Tensor& images, const TapLoss& loss);
-  void Step(Search& search, const TapLoss& loss) const;
-  void Iterate(Search& search, double step_size, const TapLoss& loss) const;
 
   SearchOptions options_;
   const std::string base_;

@@ -125,6 +125,10 @@ std::string LossNote(const std::string& name, int64_t num_classes) {
 
 at::Tensor Predictions(const at::Tensor& logits) { return logits.argmax(1); }
 
+at::Tensor LeastLikely(const at::Tensor& logits, const at::Tensor& labels) {
+  return logits.scatter(1, labels.unsqueeze(1), kInfinity).argmin(1);
+}
+
 at::Tensor Margins(const at::Tensor& logits, const at::Tensor& labels) {
   return -Lead(logits, labels);
 }

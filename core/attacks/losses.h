@@ -35,6 +35,9 @@ std::string LossNote(const std::string& name, int64_t num_classes);
 // Lowest index among the largest logits: int64 [N].
 at::Tensor Predictions(const at::Tensor& logits);
 
+// The lowest index among the smallest logits but the label's: int64 [N].
+at::Tensor LeastLikely(const at::Tensor& logits, const at::Tensor& labels);
+
 // z_y - max_{j != y} z_j: [N].
 at::Tensor Margins(const at::Tensor& logits, const at::Tensor& labels);
 

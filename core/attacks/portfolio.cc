@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// AutoAttack's strength at about a tenth of its passes (our own; attacks.md 2.9). Round 1 is one
+// A search that spends its passes where they pay (our own; attacks.md 2.9). Round 1 is one
 // leaky ascent at each of the nearest targets; the images nearest to their boundary go on: a local
 // search from their best point, then further rounds of leaky ascents at the two classes that came
 // nearest. What is left of the budget of `passes` forward rows per image goes to Square on the
@@ -152,12 +152,10 @@ class Portfolio final : public Attack {
     part.start = pick(settings.start);
     const Batch few{pick(batch.images), pick(batch.labels), pick(batch.ids)};
     const AttackResult found = (*square)->Run(victim, few, threat, part, control);
-    Merge(found, rows, victim, few, result);
+    Merge(found, rows, result);
   }
 
-  static void Merge(const AttackResult& found, const at::Tensor& rows, Victim&, const Batch& few,
-                    AttackResult& result) {
-    static_cast<void>(few);
+  static void Merge(const AttackResult& found, const at::Tensor& rows, AttackResult& result) {
     result.images.index_copy_(0, rows, found.images);
     const auto add = [&](at::Tensor& all, const at::Tensor& part) {
       all.index_add_(0, rows, part);
@@ -183,7 +181,7 @@ class Portfolio final : public Attack {
 
 const Registration<Attack> kPortfolio{
     {.name = "portfolio",
-     .summary = "AutoAttack's strength at about a tenth of its passes",
+     .summary = "leaky PGD, local search and Square on the images nearest to their boundary",
      .params = {Int("passes", 1000).Range(100, 1e6).Doc("mean budget of forward rows per image"),
                 Int("rounds", 6).Range(1, 1000).Doc("at most so many rounds of ascents"),
                 RealList("gates", {0.3, 0.3, 0.08})

@@ -6,9 +6,7 @@
 #include <stdexcept>
 #include <utility>
 
-#include "absl/strings/numbers.h"
-#include "absl/strings/str_cat.h"
-#include "absl/strings/strip.h"
+#include "core/attacks/loss_record.h"
 #include "core/base/rng.h"
 #include "core/base/torch.h"
 
@@ -16,13 +14,6 @@ namespace adamant {
 namespace {
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
-
-// The rank r of "rank:r"; 0 when `target` is not of that form.
-int64_t Rank(absl::string_view target) {
-  int64_t rank = 0;
-  if (!absl::ConsumePrefix(&target, "rank:") || !absl::SimpleAtoi(target, &rank)) return 0;
-  return rank;
-}
 
 // The r-th class after removing the label from the ranking of the logits.
 at::Tensor RankTarget(const at::Tensor& logits, const at::Tensor& labels, int64_t rank) {
@@ -59,59 +50,14 @@ at::Tensor Rows(const at::Tensor& values, const at::Tensor& keep) {
   return values.defined() ? values.index_select(0, keep) : values;
 }
 
+// A judge may want the losses too.
+LossRecord* RecordOf(const AttackSettings& settings) {
+  return dynamic_cast<LossRecord*>(settings.judge);
+}
+
 at::Tensor Positions(const at::Tensor& mask) { return mask.nonzero().squeeze(1); }
 
 }  // namespace
-
-void CheckTarget(const std::string& target) {
-  for (const char* known : {"none", "least_likely", "next", "random_wrong", "given"}) {
-    if (target == known) return;
-  }
-  if (Rank(target) >= 1) return;
-  throw std::invalid_argument(absl::StrCat(
-      "unknown target \"", target,
-      "\"; known: none, least_likely, next, random_wrong, rank:1, rank:2, ..., given"));
-}
-
-std::vector<Param> SearchParams() {
-  return {
-      Choice("loss", "ce", LossNames()).Doc("loss to ascend"),
-      Text("target", "none")
-          .Doc("none, least_likely, next, random_wrong, rank:r or given; fixed at the clean image"),
-      Choice("keep", "last", {"last", "best_loss", "first_success"})
-          .Doc("which iterate is returned when crafting"),
-      Choice("numerics", "strong", {"strong", "reference"})
-          .Doc("reference: float32 cross-entropy as published code computes it"),
-      Bool("early_stop", true).Doc("broken samples leave the batch"),
-      Int("restarts", 1).Range(1, 1000).Doc("independent tries"),
-  };
-}
-
-SearchOptions ParseSearch(const Params& params) {
-  SearchOptions options;
-  options.loss = params.Text("loss");
-  options.target = params.Text("target");
-  CheckTarget(options.target);
-  const std::string& keep = params.Text("keep");
-  options.keep = keep == "last"        ? Keep::kLast
-                 : keep == "best_loss" ? Keep::kBestLoss
-                                       : Keep::kFirstSuccess;
-  options.numerics = params.Text("numerics") == "strong" ? Numerics::kStrong : Numerics::kReference;
-  options.early_stop = params.Bool("early_stop");
-  options.restarts = params.Int("restarts");
-  MakeLoss(options.loss, options.target != "none", options.numerics);
-  return options;
-}
-
-std::vector<std::string> LossNotes(const SearchOptions& options, int64_t num_classes) {
-  const std::string note = LossNote(options.loss, num_classes);
-  return note.empty() ? std::vector<std::string>{} : std::vector<std::string>{note};
-}
-
-std::vector<Param> Joined(std::vector<Param> first, std::vector<Param> second) {
-  for (Param& param : second) first.push_back(std::move(param));
-  return first;
-}
 
 bool NothingToSearch(const Victim& victim, const Batch& batch, const ThreatModel& threat) {
   return batch.size() == 0 || threat.epsilon <= 0 || victim.info().shape.num_classes < 2;
@@ -142,7 +88,10 @@ Search::Search(Victim& victim, const Batch& batch, const ThreatModel& threat,
   SetAims();
 }
 
-Search::~Search() { victim_.set_before_call({}); }
+Search::~Search() {
+  victim_.set_before_call({});
+  victim_.set_noise({});
+}
 
 at::Tensor Search::AllCleanLogits() {
   if (!clean_logits_.defined()) {
@@ -157,7 +106,7 @@ at::Tensor Search::AllCleanLogits() {
 
 void Search::SetAims() {
   at::Tensor logits;
-  const bool ranked = options_.target == "least_likely" || Rank(options_.target) > 0;
+  const bool ranked = options_.target == "least_likely" || TargetRank(options_.target) > 0;
   if (options_.predicted_label || ranked) logits = AllCleanLogits();
   all_aims_.labels = options_.predicted_label ? Predictions(logits) : labels_;
   if (options_.target != "none") all_aims_.targets = Targets(logits);
@@ -176,9 +125,9 @@ at::Tensor Search::Targets(const at::Tensor& logits) const {
   if (options_.target == "next") return (labels_ + 1).remainder(num_classes);
   if (options_.target == "random_wrong") return RandomTarget(labels_, ids_, num_classes, settings_);
   if (options_.target == "least_likely") {
-    return logits.scatter(1, labels_.unsqueeze(1), kInfinity).argmin(1);
+    return LeastLikely(logits, labels_);
   }
-  if (const int64_t rank = Rank(options_.target); rank > 0) {
+  if (const int64_t rank = TargetRank(options_.target); rank > 0) {
     return RankTarget(logits, labels_, rank);
   }
   if (!settings_.targets.defined()) {
@@ -198,17 +147,13 @@ void Search::SetRows(const at::Tensor& rows) {
   if (all_aims_.labels.defined()) aims_ = all_aims_.Select(rows);
 }
 
-bool Search::BeginRestart(int64_t restart, int64_t slot) {
-  restart_ = restart;
-  slot_ = slot;
-  SetRows(Positions(accepted_.logical_not()));
-  return !empty();
-}
-
 bool Search::BeginRestart(int64_t restart, int64_t slot, const at::Tensor& among) {
   restart_ = restart;
   slot_ = slot;
-  SetRows(among.index_select(0, Positions(accepted_.index_select(0, among).logical_not())));
+  SetRows(among.defined()
+              ? among.index_select(0, Positions(accepted_.index_select(0, among).logical_not()))
+              : Positions(accepted_.logical_not()));
+  if (LossRecord* record = RecordOf(settings_)) record->Begin(rows_);
   return !empty();
 }
 
@@ -220,10 +165,12 @@ at::Tensor Search::Start(bool random) const {
   return RandomStart(set_, ids(), settings_.seed, settings_.stream, Draw(Purpose::kStart, 0));
 }
 
-at::Tensor Search::SurfaceStart() const {
+at::Tensor Search::SurfaceStart(double times) const {
   if (settings_.start.defined()) return Start(false);
-  return adamant::SurfaceStart(set_, ids(), settings_.seed, settings_.stream,
-                               Draw(Purpose::kStart, 0));
+  ThreatModel threat = set_.threat();
+  threat.epsilon *= times;
+  return adamant::SurfaceStart(FeasibleSet(set_.origin(), threat), ids(), settings_.seed,
+                               settings_.stream, Draw(Purpose::kStart, 0));
 }
 
 void Search::Count(const at::Tensor& counter, const at::Tensor& amount) const {
@@ -232,15 +179,11 @@ void Search::Count(const at::Tensor& counter, const at::Tensor& amount) const {
 
 LossGradient Search::Gradient(const at::Tensor& images) { return Gradient(images, loss_); }
 
-LossGradient Search::Gradient(const at::Tensor& images, const LossFunction& loss) {
-  return Gradient(images, loss, {});
-}
-
 LossGradient Search::Gradient(const at::Tensor& images, const LossFunction& loss,
                               const at::Tensor& slopes) {
   LossGradient seen = victim_.Gradient(images, aims_, loss, slopes);
   Count(result_.counts.forwards, at::ones_like(rows_));
-  CountGradient(seen, at::ones_like(rows_, at::kBool));
+  CountGradient(seen, at::ones_like(rows_, at::kBool), rows_);
   return seen;
 }
 
@@ -252,12 +195,8 @@ RecordedPass Search::Record(const at::Tensor& images) {
 LossGradient Search::Gradient(RecordedPass& pass, const LossFunction& loss, bool last,
                               const at::Tensor& wanted) {
   LossGradient seen = pass.Gradient(loss, aims_, last, wanted);
-  CountGradient(seen, wanted.defined() ? wanted : at::ones_like(rows_, at::kBool));
+  CountGradient(seen, wanted.defined() ? wanted : at::ones_like(rows_, at::kBool), rows_);
   return seen;
-}
-
-void Search::CountGradient(const LossGradient& seen, const at::Tensor& wanted) {
-  CountGradient(seen, wanted, rows_);
 }
 
 at::Tensor Search::Logits(const at::Tensor& images) {
@@ -281,7 +220,7 @@ LossGradient Search::Gradient(const at::Tensor& images, const TapLoss& loss) {
   LossGradient seen = victim_.Gradient(images, aims_, rows_, loss);
   seen.loss = LossOf(seen.logits);
   Count(result_.counts.forwards, at::ones_like(rows_));
-  CountGradient(seen, at::ones_like(rows_, at::kBool));
+  CountGradient(seen, at::ones_like(rows_, at::kBool), rows_);
   Count(result_.counts.backwards, at::full_like(rows_, loss.backwards - 1));
   return seen;
 }
@@ -296,14 +235,16 @@ std::vector<at::Tensor> Search::Values(const at::Tensor& images, const TapLoss& 
 void Search::Observe(at::Tensor& images, LossGradient& seen, int64_t step,
                      absl::Span<at::Tensor* const> state) {
   if (step > 0) Count(result_.counts.steps, at::ones_like(rows_));
+  if (LossRecord* record = RecordOf(settings_)) record->Add(rows_, seen.loss);
   const at::Tensor bad = seen.loss == -kInfinity;
   Count(result_.counts.nonfinite_logits, bad);
   const bool judged = settings_.judge != nullptr;
   if (judged || options_.keep == Keep::kBestLoss) TakeBest(images, seen.loss);
   if (!judged && options_.keep != Keep::kFirstSuccess) return;
 
-  const at::Tensor wrong = (Predictions(seen.logits) != row_labels_)
-                               .logical_and(bad.logical_not())
+  const at::Tensor decided =
+      seen.wrong.defined() ? seen.wrong : Predictions(seen.logits) != row_labels_;
+  const at::Tensor wrong = decided.logical_and(bad.logical_not())
                                .logical_and(accepted_.index_select(0, rows_).logical_not());
   if (!wrong.any().item<bool>()) return;
   if (!judged) return TakeFirst(images, wrong);
@@ -311,9 +252,15 @@ void Search::Observe(at::Tensor& images, LossGradient& seen, int64_t step,
   const at::Tensor keep = Remaining(chosen, Submit(chosen, images, step));
   if (!options_.early_stop || !keep.defined()) return;
   KeepRows(keep, images, state);
-  for (at::Tensor* part : {&seen.gradient, &seen.loss, &seen.logits, &seen.nonfinite}) {
+  for (at::Tensor* part :
+       {&seen.gradient, &seen.loss, &seen.logits, &seen.nonfinite, &seen.wrong}) {
     *part = Rows(*part, keep);
   }
+}
+
+void Search::CountUntested(const LossGradient& seen, bool moved) {
+  if (moved) Count(result_.counts.steps, at::ones_like(rows_));
+  Count(result_.counts.nonfinite_logits, seen.loss == -kInfinity);
 }
 
 at::Tensor Search::Remaining(const at::Tensor& chosen, const at::Tensor& accepted) const {
@@ -346,6 +293,21 @@ DrawAt Search::Draw(Purpose purpose, int64_t step, int64_t draw) const {
 
 at::Tensor Search::DrawEach(const std::function<void(const Rng&, absl::Span<float>)>& draw) const {
   return DrawRows(set_.origin(), ids(), settings_.seed, settings_.stream, draw);
+}
+
+at::Tensor Search::Uniform(int64_t values, const DrawAt& at) const {
+  return DrawRows(images_.new_empty({rows_.size(0), values}), ids(), settings_.seed,
+                  settings_.stream,
+                  [&](const Rng& rng, absl::Span<float> out) { rng.Uniform(at, out); });
+}
+
+void Search::SetNoise(const DrawAt& at) {
+  if (!victim_.random()) return;
+  victim_.set_noise(ModelNoise{settings_.seed, settings_.stream, ids(), at});
+}
+
+void Search::SilenceNoise() {
+  if (victim_.random()) victim_.set_noise(ModelNoise{.silent = true});
 }
 
 Rng Search::RngOf(int64_t id) const { return Rng(settings_.seed, settings_.stream, id); }

@@ -1,41 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
-// What gradient attacks share: their common parameters, targets, and the set of rows that are still
-// in search.
+// What gradient attacks share: targets, and the set of rows that are still in search.
 #pragma once
 
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
 #include "core/attacks/attack.h"
 #include "core/attacks/losses.h"
+#include "core/attacks/search_options.h"
 #include "core/attacks/steps.h"
 #include "core/base/rng.h"
 
 namespace adamant {
-
-enum class Keep { kLast, kBestLoss, kFirstSuccess };
-
-// Parameters that every gradient attack accepts.
-struct SearchOptions {
-  std::string loss = "ce";
-  std::string target = "none";  // none, least_likely, next, random_wrong, rank:r, given
-  Keep keep = Keep::kLast;      // craft mode
-  Numerics numerics = Numerics::kStrong;
-  bool early_stop = true;
-  bool predicted_label = false;  // ascend away from the clean prediction instead of the label
-  int64_t restarts = 1;
-};
-
-std::vector<Param> SearchParams();
-void CheckTarget(const std::string& target);  // throws std::invalid_argument for an unknown one
-// Throws std::invalid_argument for a target or a combination that does not exist.
-SearchOptions ParseSearch(const Params& params);
-// What the attack substitutes for a model of few classes, for Attack::Notes.
-std::vector<std::string> LossNotes(const SearchOptions& options, int64_t num_classes);
-std::vector<Param> Joined(std::vector<Param> first, std::vector<Param> second);
 
 // The rows of one Run that are still in search: gradients and logits for them, claims, and what is
 // returned in the end. After Observe the caller's state tensors hold the remaining rows only. Not
@@ -48,24 +28,22 @@ class Search {
   Search(const Search&) = delete;
   Search& operator=(const Search&) = delete;
 
-  // All rows that no accepted claim has taken, from the start; false when there is none. The draws
-  // of a restart differ by `slot`, for attacks that try several targets.
-  bool BeginRestart(int64_t restart, int64_t slot = 0);
-  // The same for the rows of `among` (int64: positions within the batch).
-  bool BeginRestart(int64_t restart, int64_t slot, const at::Tensor& among);
+  // All rows (or those of `among`, int64: positions within the batch) that no accepted claim has
+  // taken, from the start; false when there is none. The draws of a restart differ by `slot`, for
+  // attacks that try several targets.
+  bool BeginRestart(int64_t restart, int64_t slot = 0, const at::Tensor& among = {});
   // The class of rank `rank` >= 1 behind the label in the clean ranking becomes the target of each
   // row in search. The options must be those of a targeted attack.
   void AimAt(int64_t rank);
   void AimAt(const at::Tensor& targets);  // int64 [M], one class for each row in search
   at::Tensor Start(bool random) const;    // the given start, a random one, or the clean images
-
-  at::Tensor SurfaceStart() const;  // the given start, or one on the ball's surface
+  // The given start, or one on the surface of the ball, of a ball `times` as large.
+  at::Tensor SurfaceStart(double times = 1) const;
 
   // Of the options' loss, or of `loss`.
   LossGradient Gradient(const at::Tensor& images);
-  LossGradient Gradient(const at::Tensor& images, const LossFunction& loss);
   LossGradient Gradient(const at::Tensor& images, const LossFunction& loss,
-                        const at::Tensor& slopes);  // see Model::LeakyLogits
+                        const at::Tensor& slopes = {});  // see Model::LeakyLogits
   // Of a loss that looks inside the network; `loss` of the result is that of the options.
   LossGradient Gradient(const at::Tensor& images, const TapLoss& loss);
   std::vector<at::Tensor> Values(const at::Tensor& images, const TapLoss& values);
@@ -81,6 +59,8 @@ class Search {
   // `state` (each [M,...]; undefined ones stay so).
   void Observe(at::Tensor& images, LossGradient& seen, int64_t step,
                absl::Span<at::Tensor* const> state = {});
+  // Counts what Observe counts, for an iterate that cannot be claimed.
+  void CountUntested(const LossGradient& seen, bool moved);
   // One forward pass of the rows `some` (int64 [S], positions among those in search), counted as
   // extra, and its gradients. images [S,...].
   RecordedPass RecordExtra(const at::Tensor& some, const at::Tensor& images);
@@ -104,9 +84,9 @@ class Search {
   void EndRestart(const at::Tensor& images, const at::Tensor& loss = {});
 
   bool empty() const { return rows_.size(0) == 0; }
-  // Whether the last iterate of a restart has to be evaluated.
-  bool wants_last() const;
+  bool wants_last() const;  // whether the last iterate of a restart has to be evaluated
   const FeasibleSet& set() const { return set_; }
+  const SearchOptions& options() const { return options_; }
   const Aims& aims() const { return aims_; }        // of the rows in search
   const at::Tensor& rows() const { return rows_; }  // int64 [M]: positions within the batch
   at::Tensor ids() const;                           // int64 [M], CPU: keys of the draws
@@ -120,6 +100,11 @@ class Search {
   Rng RngOf(int64_t id) const;
   // [M,C,H,W]: each row filled by draw(stream of its sample, values of the row).
   at::Tensor DrawEach(const std::function<void(const Rng&, absl::Span<float>)>& draw) const;
+  at::Tensor Uniform(int64_t values, const DrawAt& at) const;  // [M,values], in [0,1)
+  // The noise of a random model in the passes over the rows in search that follow; see ModelNoise.
+  // Without effect on a model that does not declare its noise.
+  void SetNoise(const DrawAt& at);
+  void SilenceNoise();
   AttackResult Result() &&;
 
  private:
@@ -131,7 +116,6 @@ class Search {
   at::Tensor Remaining(const at::Tensor& chosen, const at::Tensor& accepted) const;
   void KeepRows(const at::Tensor& keep, at::Tensor& images, absl::Span<at::Tensor* const> state);
   at::Tensor Targets(const at::Tensor& logits) const;
-  void CountGradient(const LossGradient& seen, const at::Tensor& wanted);
   void CountGradient(const LossGradient& seen, const at::Tensor& wanted, const at::Tensor& rows);
   void Count(const at::Tensor& counter, const at::Tensor& amount) const;
   at::Tensor Submit(const at::Tensor& chosen, const at::Tensor& images, int64_t step);
@@ -152,9 +136,7 @@ class Search {
   at::Tensor accepted_;      // bool [N]
   at::Tensor best_loss_;     // double [N], of result_
   AttackResult result_;
-
-  int64_t restart_ = 0;
-  int64_t slot_ = 0;
+  int64_t restart_ = 0, slot_ = 0;
   at::Tensor rows_;  // int64 [M], rows in search
   FeasibleSet set_;
   at::Tensor row_labels_;

@@ -230,14 +230,13 @@ at::Tensor RandomStart(const FeasibleSet& set, const at::Tensor& ids, uint64_t s
 at::Tensor SurfaceStart(const FeasibleSet& set, const at::Tensor& ids, uint64_t seed,
                         const std::string& stream, const DrawAt& at) {
   const Norm norm = set.threat().norm;
-  if (norm != Norm::kLinf && norm != Norm::kL2) {
-    throw std::invalid_argument("a start on the surface is defined for LINF and L2");
-  }
+  if (norm == Norm::kL0) throw std::invalid_argument("an L0 ball has no surface to start on");
   const at::Tensor& x = set.origin();
   const at::Tensor drawn =
       DrawRows(x, ids, seed, stream, [&](const Rng& rng, absl::Span<float> out) {
-        norm == Norm::kL2 ? rng.Normal(at, out) : rng.Uniform(at, out);
+        norm == Norm::kLinf ? rng.Uniform(at, out) : rng.Normal(at, out);
       });
+  if (norm == Norm::kL1) return set.Project(x + drawn);
   const at::Tensor t = norm == Norm::kL2 ? drawn : 2 * drawn - 1;
   const at::Tensor size = norm == Norm::kL2 ? RowNorm2(t) : t.flatten(1).abs().amax(1);
   return set.Project(x + set.threat().epsilon * t / PerRow(size.clamp_min(kTiny)));
@@ -272,6 +271,25 @@ double StepSize(const StepRule& rule, const ThreatModel& threat, int64_t steps, 
   if (rule.rule == "madry") return 2.5 * reach / static_cast<double>(steps);
   if (rule.rule == "fraction") return rule.step_frac * reach;
   throw std::invalid_argument("step_rule = fixed needs step_size > 0");
+}
+
+std::vector<Param> StepParams(int64_t steps, const std::string& rule, int64_t most) {
+  return {Int("steps", steps).Range(1, static_cast<double>(most)).Doc("gradient steps"),
+          Real("step_size", 0).Range(0, 1).Doc("pixel units; 0: by step_rule"),
+          Choice("step_rule", rule, {"fixed", "eps_div_steps", "madry", "fraction"})
+              .Doc("epsilon/steps, 2.5*epsilon/steps or step_frac*epsilon; fixed: step_size"),
+          Real("step_frac", 0.1).Range(0, 1e6).Doc("share of epsilon, for step_rule fraction")};
+}
+
+StepRule ParseStepRule(const Params& params) {
+  return {params.Text("step_rule"), params.Real("step_size"), params.Real("step_frac")};
+}
+
+int64_t KurakinSteps(double epsilon) {
+  const double levels = 255 * epsilon;
+  const double steps = std::min(levels + 4, 1.25 * levels);
+  // 8/255 is 8 levels, whatever rounding makes of it.
+  return std::max<int64_t>(1, static_cast<int64_t>(steps + 1e-9));
 }
 
 at::Tensor Accumulated(const at::Tensor& velocity, const at::Tensor& gradient, double mu) {

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <functional>
 #include <string>
+#include <vector>
 
 #include "absl/types/span.h"
 #include "core/attacks/attack.h"
@@ -46,7 +47,8 @@ at::Tensor RandomStart(const FeasibleSet& set, const at::Tensor& ids, uint64_t s
                        const std::string& stream, const DrawAt& at);
 
 // One random point of each row's sphere, before clipping: LINF a uniform draw scaled to the largest
-// change epsilon, L2 a uniform direction. Throws std::invalid_argument for other norms.
+// change epsilon, L2 a uniform direction, L1 a normal draw projected. Throws std::invalid_argument
+// for L0.
 at::Tensor SurfaceStart(const FeasibleSet& set, const at::Tensor& ids, uint64_t seed,
                         const std::string& stream, const DrawAt& at);
 
@@ -67,9 +69,17 @@ struct StepRule {
   double step_frac = 0.1;      // fraction: step_frac * epsilon
 };
 
+// Parameters steps, step_size, step_rule and step_frac, and the rule that they make.
+std::vector<Param> StepParams(int64_t steps, const std::string& rule, int64_t most = 100000);
+StepRule ParseStepRule(const Params& params);
+
 // Step in pixel units. For L0 the rules take the range of a pixel, 1, for epsilon. Throws
 // std::invalid_argument for rule fixed without a step size.
 double StepSize(const StepRule& rule, const ThreatModel& threat, int64_t steps, double step_scale);
+
+// Kurakin et al. 2016: the number of steps of 1/255, floor(min(255 eps + 4, 1.25 * 255 eps)), at
+// least 1.
+int64_t KurakinSteps(double epsilon);
 
 // mu * velocity + gradient / max(||gradient||_1, 1e-12), without the first term where `velocity` is
 // undefined; mu = 0: the gradient.

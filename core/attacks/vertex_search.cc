@@ -45,6 +45,7 @@ const Registration<Attack> kVertexSearch{
                 Int("restarts", 1).Range(1, 1000).Doc("independent starts"),
                 Bool("early_stop", true).Doc("broken samples leave the batch")},
      .norms = {"linf"},
+     .traits = {"heuristic"},
      .test_params = {{"chains", 2}, {"iterations", 30}}},
     [](const Params& params) -> std::unique_ptr<Attack> {
       return std::make_unique<VertexSearch>(params);

@@ -88,7 +88,10 @@ FrozenModel::~FrozenModel() {
 }
 
 Victim::Victim(Model& model, BatchNormMode mode, int64_t compute_batch)
-    : model_(model), frozen_(model, mode), compute_batch_(compute_batch) {
+    : model_(model),
+      random_(dynamic_cast<RandomModel*>(&model)),
+      frozen_(model, mode),
+      compute_batch_(compute_batch) {
   TORCH_CHECK(mode == BatchNormMode::kEval || compute_batch == 0,
               "batch statistics need the whole batch in one call: compute_batch must be 0");
 }
@@ -102,8 +105,19 @@ at::Tensor Victim::CallRows(const at::Tensor& all, int64_t begin, int64_t count)
   return at::cat({rows, rows.narrow(0, count - 1, 1).expand(shape)});
 }
 
-void Victim::BeginCall(int64_t count) {
+void Victim::set_noise(std::optional<ModelNoise> noise) {
+  if (random_ == nullptr) return;
+  noise_ = std::move(noise);
+  if (!noise_.has_value() || !noise_->ids.defined()) random_->SetNoise(noise_);
+}
+
+void Victim::BeginCall(int64_t begin, int64_t count) {
   if (before_call_) before_call_();
+  if (noise_.has_value() && noise_->ids.defined()) {
+    ModelNoise rows = *noise_;
+    rows.ids = CallRows(noise_->ids, begin, count);
+    random_->SetNoise(rows);
+  }
   forwards_ += count;
   padded_rows_ += CallSize(count) - count;
 }
@@ -113,7 +127,7 @@ at::Tensor Victim::Logits(const at::Tensor& images) {
   const int64_t n = images.size(0);
   for (int64_t begin = 0; begin < n; begin += CallSize(n)) {
     const int64_t count = std::min(CallSize(n), n - begin);
-    BeginCall(count);
+    BeginCall(begin, count);
     const c10::InferenceMode inference;
     parts.push_back(model_.Logits(CallRows(images, begin, count)).narrow(0, 0, count));
   }
@@ -123,7 +137,7 @@ at::Tensor Victim::Logits(const at::Tensor& images) {
 
 RecordedPass::Call Victim::RecordCall(const at::Tensor& images, int64_t begin, int64_t count,
                                       const at::Tensor& slopes) {
-  BeginCall(count);
+  BeginCall(begin, count);
   const at::AutoGradMode grad_mode(true);
   RecordedPass::Call call{.begin = begin, .count = count};
   call.images = CallRows(images, begin, count).detach().requires_grad_(true);
@@ -161,7 +175,7 @@ LossGradient Victim::Gradient(const at::Tensor& images, const Aims& aims, const 
 
 LossGradient Victim::JoinedCall(const at::Tensor& images, const Aims& aims, const at::Tensor& rows,
                                 int64_t begin, int64_t count, const TapLoss& loss) {
-  BeginCall(count);
+  BeginCall(begin, count);
   const at::AutoGradMode grad_mode(true);
   const at::Tensor x = CallRows(images, begin, count).detach().requires_grad_(true);
   const Outputs outputs = model_.ForwardWithTaps(x, loss.taps);
@@ -196,7 +210,7 @@ std::vector<at::Tensor> Victim::Values(const at::Tensor& images, const Aims& aim
   std::vector<std::vector<at::Tensor>> parts;
   for (int64_t begin = 0; begin < n; begin += CallSize(n)) {
     const int64_t count = std::min(CallSize(n), n - begin);
-    BeginCall(count);
+    BeginCall(begin, count);
     const bool with_graph = values.backwards > 0;
     const at::AutoGradMode grad_mode(with_graph);
     const at::Tensor x = CallRows(images, begin, count).detach().requires_grad_(with_graph);

@@ -6,34 +6,18 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <utility>
 #include <vector>
 
+#include "core/attacks/loss_function.h"
 #include "core/models/model.h"
+#include "core/models/random_model.h"
 
 namespace adamant {
 
 // How batch normalisation behaves while an attack runs (training.md 1.4).
 enum class BatchNormMode { kEval, kTrainFrozenStats, kTrain };
-
-// Which classes a loss is about, row by row.
-struct Aims {
-  at::Tensor labels;        // int64 [N]: to leave
-  at::Tensor targets = {};  // int64 [N]: to reach; undefined: untargeted
-
-  Aims Select(const at::Tensor& keep) const;  // int64 [M]
-};
-
-// Per-sample loss [N] to ascend, from logits [N,K].
-using LossFunction = std::function<at::Tensor(const at::Tensor& logits, const Aims& aims)>;
-
-struct LossGradient {
-  at::Tensor gradient;   // of the sum of losses with respect to the images, [N,C,H,W]; non-finite
-                         // components are 0
-  at::Tensor loss;       // [N]; -inf where a logit is not finite
-  at::Tensor logits;     // [N,K]
-  at::Tensor nonfinite;  // bool [N]: the gradient had a component that is not finite
-};
 
 // Makes every parameter of a model constant and sets its mode; restores both on destruction, also
 // after an exception. Borrows the model.
@@ -49,24 +33,6 @@ class FrozenModel {
   const bool training_;
   std::vector<std::pair<at::Tensor, bool>> requires_grad_;
   std::vector<std::pair<at::Tensor, at::Tensor>> buffers_;  // live tensor, its value before
-};
-
-// One forward pass as a loss that looks inside the network sees it. Its last rows may be padding.
-struct SeenPass {
-  at::Tensor logits;             // [N,K]
-  std::vector<at::Tensor> taps;  // as TapLoss::taps names them
-  Aims aims;
-  at::Tensor rows;  // int64 [N]: positions within the batch
-};
-
-// A loss of logits and taps.
-struct TapLoss {
-  std::vector<std::string> taps = {};
-  // One or more values [N] each, to ascend.
-  std::function<std::vector<at::Tensor>(const SeenPass& pass)> values = {};
-  // Makes one gradient of those of the values. Unset: there is one value.
-  std::function<at::Tensor(const std::vector<at::Tensor>& gradients)> join = {};
-  int64_t backwards = 1;  // per row: of the values, and those that `values` takes itself
 };
 
 class Victim;
@@ -122,9 +88,14 @@ class Victim {
   // Called before every network call; throws to stop (see RunControl::Check).
   void set_before_call(std::function<void()> before_call) { before_call_ = std::move(before_call); }
 
+  // The noise of a random model for the calls that follow: ids of all rows of a Gradient, Logits or
+  // Record. nullopt: fresh noise in every call.
+  void set_noise(std::optional<ModelNoise> noise);
+  bool random() const { return random_ != nullptr; }  // a RandomModel
+
   const ModelInfo& info() const { return model_.info(); }
   const Model& model() const { return model_; }
-  int64_t forwards() const { return forwards_; }                     // rows, without padding
+  int64_t forwards() const { return forwards_; }  // rows, without padding
   int64_t backwards() const { return backwards_; }
   int64_t padded_rows() const { return padded_rows_; }  // of forward calls
 
@@ -132,7 +103,7 @@ class Victim {
   // Rows begin..begin+count of `all`, padded to the call shape.
   at::Tensor CallRows(const at::Tensor& all, int64_t begin, int64_t count) const;
   int64_t CallSize(int64_t rows) const { return compute_batch_ > 0 ? compute_batch_ : rows; }
-  void BeginCall(int64_t count);
+  void BeginCall(int64_t begin, int64_t count);
   RecordedPass::Call RecordCall(const at::Tensor& images, int64_t begin, int64_t count,
                                 const at::Tensor& slopes = {});
   LossGradient GradientCall(const RecordedPass::Call& call, const Aims& aims,
@@ -143,9 +114,11 @@ class Victim {
   friend class RecordedPass;
 
   Model& model_;
+  RandomModel* const random_;  // the same, or null
   const FrozenModel frozen_;
   const int64_t compute_batch_;
   std::function<void()> before_call_;
+  std::optional<ModelNoise> noise_;
   int64_t forwards_ = 0;
   int64_t backwards_ = 0;
   int64_t padded_rows_ = 0;

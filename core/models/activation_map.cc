@@ -65,8 +65,10 @@ at::Tensor SpatialAttention(const at::Tensor& activations) {
 absl::StatusOr<std::vector<std::string>> TapsOf(const ModelInfo& info,
                                                 const std::vector<std::string>& names, bool maps) {
   if (names.empty() && info.default_tap.empty()) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("model ", info.architecture.name(), " has no layer whose maps are known"));
+    return absl::FailedPreconditionError(absl::StrCat(
+        info.architecture.name().empty() ? "a TorchScript model"
+                                         : absl::StrCat("model ", info.architecture.name()),
+        " names no layer with maps to look at; use a safetensors model of a known architecture"));
   }
   std::vector<std::string> own;
   for (const std::string& name : names.empty() ? std::vector{info.default_tap} : names) {

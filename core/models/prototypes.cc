@@ -69,8 +69,8 @@ absl::StatusOr<std::vector<Prototypes>> PrototypesOf(const Model& model) {
   }
   if (!out.empty()) return out;
   return absl::FailedPreconditionError(
-      absl::StrCat("model ", model.info().architecture.name(),
-                   " carries no prototypes (tensors objective.pcl.*): train it with pcl"));
+      "the model carries no prototypes (tensors objective.pcl.* of its safetensors file): use a "
+      "checkpoint that was trained with them");
 }
 
 at::Tensor PrototypeFeatures(const Prototypes& prototypes, const at::Tensor& tap) {

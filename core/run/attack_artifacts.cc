@@ -2,9 +2,12 @@
 #include "core/run/attack_artifacts.h"
 
 #include <algorithm>
+#include <limits>
+#include <tuple>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
@@ -47,6 +50,8 @@ template <class Get>
 at::Tensor Flags(const Outcomes& outcomes, Get get) {
   return Column<uint8_t>(outcomes, at::kByte, [&](size_t i) { return get(outcomes[i]) ? 1 : 0; });
 }
+
+std::string Full(double value) { return absl::StrFormat("%.17g", value); }
 
 at::Tensor BrokenBy(const EvaluationResult& result) {
   return Column<int64_t>(result.outcomes, at::kLong,
@@ -120,6 +125,11 @@ std::string SampleTable(const EvaluationResult& result,
       {"dist_l2", Reals(all, [](const O& o) { return o.dist_l2(); })},
       {"dist_l1", Reals(all, [](const O& o) { return o.dist_l1(); })},
       {"dist_l0", Integers(all, [](const O& o) { return o.dist_l0(); })},
+      {"min_norm", Reals(all,
+                         [](const O& o) {
+                           return o.has_min_norm() ? o.min_norm()
+                                                   : std::numeric_limits<double>::quiet_NaN();
+                         })},
       {"broken_8bit", Flags(all, [](const O& o) { return o.broken_8bit(); })},
       {"steps_done", Integers(all, [](const O& o) { return o.steps_done(); })},
       {"forwards", Integers(all, [](const O& o) { return o.forwards(); })},
@@ -134,6 +144,28 @@ std::string SampleTable(const EvaluationResult& result,
   metadata["states"] = "1:ROBUST;2:BROKEN;3:CLEAN_WRONG;4:ERROR";
   Describe(instances, metadata);
   return WriteSafetensors(columns, metadata);
+}
+
+std::string SampleCsv(const EvaluationResult& result) {
+  std::string out =
+      "sample_id,label,clean_pred,clean_margin,state,broken_by,restart,target,step,adv_pred,"
+      "final_margin,fragile,hit_target,dist_linf,dist_l2,dist_l1,dist_l0,broken_8bit,steps_done,"
+      "forwards,backwards,zero_grads,nonfinite_grads,nonfinite_logits,claims,rejected_claims,"
+      "min_norm\n";
+  for (const v1::SampleOutcome& o : result.outcomes) {
+    out += absl::StrJoin(
+        std::make_tuple(o.sample_id(), o.label(), o.clean_pred(), Full(o.clean_margin()),
+                        v1::SampleState_Name(o.state()), o.broken_by(), o.restart(), o.target(),
+                        o.step(), o.adv_pred(), Full(o.final_margin()), int{o.fragile()},
+                        int{o.hit_target()}, Full(o.dist_linf()), Full(o.dist_l2()),
+                        Full(o.dist_l1()), o.dist_l0(), int{o.broken_8bit()}, o.steps_done(),
+                        o.forwards(), o.backwards(), o.zero_grads(), o.nonfinite_grads(),
+                        o.nonfinite_logits(), o.claims(), o.rejected_claims(),
+                        o.has_min_norm() ? Full(o.min_norm()) : std::string()),
+        ",");
+    out += "\n";
+  }
+  return out;
 }
 
 absl::StatusOr<std::string> AdversarialSet(const EvaluationResult& result, const Samples& samples,

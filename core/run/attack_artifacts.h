@@ -18,6 +18,9 @@ std::string SampleTable(const EvaluationResult& result,
                         const std::vector<AttackInstance>& instances,
                         std::map<std::string, std::string> metadata);
 
+// The same for people and spreadsheets: a header and one line per sample.
+std::string SampleCsv(const EvaluationResult& result);
+
 // safetensors, schema adamant.adv_set/1, of the samples that have an image: adversarial ones, and
 // robust ones with the last attack's best try. CLEAN_WRONG and ERROR samples keep their clean image
 // (attack_index -1).

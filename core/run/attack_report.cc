@@ -14,10 +14,6 @@
 namespace adamant {
 namespace {
 
-double Z(const v1::AttackSpec& spec) {
-  return spec.has_confidence_level() ? NormalQuantile(spec.confidence_level()) : kZ95;
-}
-
 // Samples that are correct on clean input and not broken by `outcome`.
 int64_t RobustCount(const EvaluationResult& result, const InstanceOutcome& outcome) {
   int64_t count = 0;
@@ -35,9 +31,20 @@ v1::AttackBlock MakeBlock(const EvaluationResult& result, const AttackInstance& 
   block.set_position(instance.position);
   *block.mutable_attack() = instance.spec;
   *block.mutable_threat() = instance.given;
+  block.set_name(instance.name);
+  const v1::Accuracy accuracy =
+      MakeAccuracy(RobustCount(result, outcome), static_cast<int64_t>(result.outcomes.size()),
+                   ConfidenceZ(spec));
+  // The stages of one entry are a cascade by themselves.
   const bool cascade = !spec.has_cascade() || spec.cascade();
-  *(cascade ? block.mutable_after_accuracy() : block.mutable_alone_accuracy()) = MakeAccuracy(
-      RobustCount(result, outcome), static_cast<int64_t>(result.outcomes.size()), Z(spec));
+  if ((cascade && !instance.no_ball) || instance.stage >= 0) {
+    *block.mutable_after_accuracy() = accuracy;
+  }
+  if ((!cascade || instance.no_ball) && instance.last_stage) {
+    *block.mutable_alone_accuracy() = accuracy;
+  }
+  block.set_broken_first(outcome.broken_first);
+  block.set_extra_forwards(outcome.extra_forwards);
   block.set_attacked(outcome.attacked);
   block.set_broken(outcome.broken);
   block.set_rejected_claims(outcome.rejected_claims);
@@ -97,10 +104,14 @@ void AppendDeterministic(const Message& message, std::string& out) {
 
 }  // namespace
 
+double ConfidenceZ(const v1::AttackSpec& spec) {
+  return spec.has_confidence_level() ? NormalQuantile(spec.confidence_level()) : kZ95;
+}
+
 void FillReport(const EvaluationResult& result, const std::vector<AttackInstance>& instances,
                 const v1::AttackSpec& spec, int64_t num_classes, v1::AttackReport& report) {
   const auto n = static_cast<int64_t>(result.outcomes.size());
-  const double z = Z(spec);
+  const double z = ConfidenceZ(spec);
   int64_t clean = 0;
   int64_t robust = 0;
   for (const v1::SampleOutcome& outcome : result.outcomes) {
@@ -116,13 +127,17 @@ void FillReport(const EvaluationResult& result, const std::vector<AttackInstance
   *report.mutable_robust_accuracy() = MakeAccuracy(robust, n, z);
   report.set_robust_of_correct_ratio(
       clean > 0 ? static_cast<double>(robust) / static_cast<double>(clean) : 0);
-  report.set_verdict(v1::UNCHECKED);
-  report.set_verdict_reason("validity checks are not part of this release");
   for (size_t i = 0; i < instances.size(); ++i) {
     *report.add_attacks() = MakeBlock(result, instances[i], result.instances[i], spec, num_classes);
+    if (const int64_t empty = result.instances[i].empty_maps; empty > 0) {
+      report.add_notes(absl::StrCat(instances[i].name, ": the clean map of ", empty,
+                                    " samples is 0 everywhere, there is no attention to move"));
+    }
   }
   FillClasses(result, z, report);
   report.set_compute_batch(static_cast<int32_t>(result.compute_batch));
+  for (const std::string& note : result.notes) report.add_notes(note);
+  report.set_work_repeated(result.work_repeated);
   report.set_forwards(result.forwards);
   report.set_backwards(result.backwards);
   report.set_padded_rows(result.padded_rows);
@@ -147,6 +162,9 @@ std::string ConfigHash(const v1::AttackSpec& spec, const std::vector<AttackInsta
     AppendDeterministic(instance.given, bytes);
   }
   AppendDeterministic(spec.data(), bytes);
+  AppendDeterministic(spec.stop(), bytes);
+  AppendDeterministic(spec.adversarial_set(), bytes);
+  for (const uint64_t seed : spec.seeds()) absl::StrAppend(&bytes, "|", seed);
   absl::StrAppend(&bytes, "|", report.seed(), "|", static_cast<int>(spec.mode()), "|",
                   !spec.has_cascade() || spec.cascade(), "|", report.compute_batch(), "|",
                   report.model_sha256(), "|", report.data_digest(), "|", report.split());

@@ -10,11 +10,17 @@
 #include "absl/strings/str_cat.h"
 #include "common/status_macros.h"
 #include "core/analyses/analysis.h"
+#include "core/base/statistics.h"
 #include "core/base/torch.h"
 #include "core/run/attack_artifacts.h"
+#include "core/run/attack_journal.h"
 #include "core/run/attack_report.h"
+#include "core/run/attack_seeds.h"
+#include "core/run/attack_tables.h"
+#include "core/run/crafted_set.h"
 #include "core/run/fingerprint.h"
 #include "core/run/inputs.h"
+#include "core/run/validity.h"
 
 namespace adamant {
 namespace {
@@ -26,10 +32,6 @@ absl::Status CheckServed(const v1::AttackSpec& spec) {
   const auto missing = [](absl::string_view what) {
     return absl::UnimplementedError(absl::StrCat(what, " is not part of this release"));
   };
-  if (spec.mode() == v1::MIN_NORM) return missing("mode MIN_NORM");
-  if (spec.seeds_size() > 1) return missing("more than one seed (submit one job per seed)");
-  if (spec.has_adversarial_set()) return missing("adversarial_set");
-  if (spec.has_stop()) return missing("stop");
   if (!spec.search_precision().empty() && spec.search_precision() != "fp32") {
     return missing(absl::StrCat("search_precision ", spec.search_precision()));
   }
@@ -58,12 +60,17 @@ std::function<void(const EvaluationProgress&)> Observer(RunContext& context, int
     progress.set_step(now.attacked);
     progress.set_fraction_ratio(now.fraction);
     progress.set_samples_per_second(now.samples_per_second);
+    if (now.seconds_left > 0) {
+      progress.mutable_eta()->set_seconds(static_cast<int64_t>(now.seconds_left + 1));
+    }
     context.Progress(progress);
     if (now.phase == "final_check" || size == 0) return;
     const double share = static_cast<double>(now.robust) / static_cast<double>(size);
     std::vector<std::pair<std::string, double>> values = {
         {now.phase == "clean" ? "clean_accuracy" : "robust_accuracy", share},
-        {"samples_per_second", now.samples_per_second}};
+        {"samples_per_second", now.samples_per_second},
+        {"robust_samples", static_cast<double>(now.robust)},
+        {"broken_samples", static_cast<double>(now.broken)}};
     if (!now.attack.empty()) {
       const auto add = [&](const char* name, int64_t total) {
         values.emplace_back(absl::StrCat(name, ".", now.attack), static_cast<double>(total));
@@ -82,6 +89,9 @@ EvaluationOptions MakeOptions(const v1::AttackSpec& spec, RunContext& context, i
   options.cascade = !spec.has_cascade() || spec.cascade();
   options.craft = spec.mode() == v1::CRAFT;
   options.keep_images = Wants(spec, v1::ADVERSARIAL_EXAMPLES);
+  options.nearest = spec.mode() == v1::MIN_NORM;
+  options.decision_draws = std::max(1, spec.decision_draws());
+  options.stop = spec.stop();
   options.batch_size = spec.batch_size();
   options.compute_batch = spec.compute_batch();
   options.micro_batch_divisor = context.micro_batch_divisor();
@@ -115,6 +125,8 @@ absl::Status WriteFiles(const EvaluationResult& result, const Samples& samples,
     ASSIGN_OR_RETURN(*report.mutable_sample_table(),
                      Publish(context, "sample_table", "samples.safetensors",
                              "application/octet-stream", SampleTable(result, instances, metadata)));
+    RETURN_IF_ERROR(
+        Publish(context, "sample_csv", "samples.csv", "text/csv", SampleCsv(result)).status());
   }
   if (Wants(spec, v1::ADVERSARIAL_EXAMPLES)) {
     ASSIGN_OR_RETURN(const std::string bytes, AdversarialSet(result, samples, instances, metadata));
@@ -132,8 +144,12 @@ absl::StatusOr<std::vector<MeasuredAccuracy>> EvaluateAlone(
   const Entries list(entries.begin(), entries.end());
   ASSIGN_OR_RETURN(const std::vector<AttackInstance> instances,
                    MakeInstances(list, model.info().shape));
+
   options.cascade = false;
   options.keep_images = false;
+  options.nearest = false;
+  options.stop.Clear();
+
   options.observe = {};
   ASSIGN_OR_RETURN(const EvaluationResult result,
                    RunEvaluation(model, samples, instances, options, control));
@@ -143,8 +159,9 @@ absl::StatusOr<std::vector<MeasuredAccuracy>> EvaluateAlone(
   FillReport(result, instances, alone, model.info().shape.num_classes, report);
   std::vector<MeasuredAccuracy> out;
   for (const v1::AttackBlock& block : report.attacks()) {
-    out.push_back(
-        {block.position(), block.attack(), block.threat().epsilon(), block.alone_accuracy()});
+    if (!block.has_alone_accuracy()) continue;  // a stage before the last
+    out.push_back({block.position(), entries[block.position()].attack(), block.threat().epsilon(),
+                   block.alone_accuracy()});
   }
   return out;
 }
@@ -174,6 +191,85 @@ absl::Status RunAnalyses(Model& model, const DataSlice& data, const v1::AttackSp
   return absl::OkStatus();
 }
 
+// What kind of attacker the numbers speak of.
+std::string Protocol(const std::vector<AttackInstance>& instances) {
+  const bool replayed = std::all_of(instances.begin(), instances.end(),
+                                    [](const AttackInstance& one) { return one.replays_set; });
+  return replayed ? "transfer protocol, not white-box robustness" : "white-box";
+}
+
+// The set that attacks of this run replay, or null.
+absl::StatusOr<std::unique_ptr<CraftedSet>> OpenCrafted(
+    const v1::AttackSpec& spec, const std::vector<AttackInstance>& instances,
+    const std::vector<int64_t>& ids, RunContext& context) {
+  const bool wanted = std::any_of(instances.begin(), instances.end(),
+                                  [](const AttackInstance& one) { return one.replays_set; });
+  if (wanted && !spec.has_adversarial_set()) {
+    return absl::InvalidArgumentError(
+        "adversarial_set: is missing; attack transfer replays a crafted set");
+  }
+  if (!wanted) return nullptr;
+  ASSIGN_OR_RETURN(const DataInput input, context.data("adversarial_set"));
+  if (input.files.empty()) return absl::InvalidArgumentError("adversarial_set: is empty");
+  ASSIGN_OR_RETURN(CraftedSet set, CraftedSet::Read(input.files[0].view));
+  RETURN_IF_ERROR(set.Holds(ids));
+  return std::make_unique<CraftedSet>(std::move(set));
+}
+
+// What was evaluated, on what.
+void Describe(const DataSlice& data, const EvaluationOptions& options, const ModelShape& shape,
+              RunContext& context, v1::AttackReport& report) {
+  report.set_model_name(context.model().name);
+  report.set_model_sha256(context.model().sha256);
+  report.set_data_name(data.name);
+  report.set_data_digest(data.dataset->info().digest);
+  report.set_split(data.split);
+  report.set_selection(SelectionText(data.ids));
+  report.set_seed(options.seed);
+  report.set_device(context.device());
+  report.set_fingerprint(Fingerprint(context.device()));
+  report.set_compute_batch(static_cast<int32_t>(ComputeBatch(options, shape)));
+}
+
+// Takes over what an earlier attempt finished. Work that cannot be taken over is done again.
+absl::Status Restore(RunContext& context, AttackJournal& journal) {
+  const std::shared_ptr<const FileView> file = context.resume();
+  if (file == nullptr) return absl::OkStatus();
+  const absl::Status restored = journal.Restore(file);
+  const bool smaller_calls =
+      absl::IsFailedPrecondition(restored) && context.micro_batch_divisor() > 1;
+  if (!absl::IsDataLoss(restored) && !smaller_calls) return restored;
+  context.Warn("JOURNAL_DROPPED",
+               absl::StrCat("what an earlier attempt finished is computed again: ",
+                            smaller_calls ? "it used more rows per call" : restored.message()));
+  return absl::OkStatus();
+}
+
+// One evaluation per seed; the worst case over them is the result.
+absl::StatusOr<EvaluationResult> RunSeeds(Model& model, const Samples& samples,
+                                          const std::vector<AttackInstance>& instances,
+                                          const EvaluationOptions& given, AttackJournal& journal,
+                                          const RunControl& control, const v1::AttackSpec& spec,
+                                          v1::AttackReport& report) {
+  std::vector<EvaluationResult> runs;
+  for (int i = 0; i < std::max(1, spec.seeds_size()); ++i) {
+    EvaluationOptions options = given;
+    options.seed = spec.seeds().empty() ? 0 : spec.seeds(i);
+    options.run = i;
+    options.journal = &journal;
+    ASSIGN_OR_RETURN(EvaluationResult result,
+                     RunEvaluation(model, samples, instances, options, control));
+    if (spec.seeds_size() > 1) {
+      v1::SeedBlock& block = *report.add_seeds();
+      block.set_seed(options.seed);
+      *block.mutable_robust_accuracy() =
+          MakeAccuracy(CountRobust(result), samples.size, ConfidenceZ(spec));
+    }
+    runs.push_back(std::move(result));
+  }
+  return WorstCase(std::move(runs));
+}
+
 }  // namespace
 
 absl::Status Evaluate(const v1::AttackSpec& spec, RunContext& context, v1::AttackReport& report) {
@@ -193,25 +289,29 @@ absl::Status EvaluateModel(Model& model, const DataSlice& data, const v1::Attack
   const ModelShape& shape = model.info().shape;
   RETURN_IF_ERROR(CheckFits(data.dataset->info(), shape, "data"));
   ASSIGN_OR_RETURN(const std::vector<AttackInstance> instances,
-                   MakeInstances(spec.attacks(), shape));
-  const EvaluationOptions options = MakeOptions(spec, context, data.size());
+                   MakeInstances(spec.attacks(), shape, spec.mode() == v1::MIN_NORM));
+  EvaluationOptions options = MakeOptions(spec, context, data.size());
   const Samples samples = SamplesOf(data);
   const RunControl control = context.Control();
-  ASSIGN_OR_RETURN(const EvaluationResult result,
-                   RunEvaluation(model, samples, instances, options, control));
-  report.set_model_name(context.model().name);
-  report.set_model_sha256(context.model().sha256);
-  report.set_data_name(data.name);
-  report.set_data_digest(data.dataset->info().digest);
-  report.set_split(data.split);
-  report.set_selection(SelectionText(data.ids));
-  report.set_seed(options.seed);
-  report.set_device(context.device());
-  report.set_fingerprint(Fingerprint(context.device()));
-  FillReport(result, instances, spec, shape.num_classes, report);
+  Describe(data, options, shape, context, report);
   report.set_config_hash(ConfigHash(spec, instances, report));
+  AttackJournal journal(report.config_hash(), [&](int64_t step, absl::string_view bytes) {
+    return context.SaveCheckpoint(step, bytes);
+  });
+  RETURN_IF_ERROR(Restore(context, journal));
+  ASSIGN_OR_RETURN(const std::unique_ptr<CraftedSet> crafted,
+                   OpenCrafted(spec, instances, data.ids, context));
+  options.crafted = crafted.get();
+  ASSIGN_OR_RETURN(const EvaluationResult result,
+                   RunSeeds(model, samples, instances, options, journal, control, spec, report));
+  FillReport(result, instances, spec, shape.num_classes, report);
+  FillTables(result, instances, spec, shape.num_classes, report);
+  report.set_protocol(Protocol(instances));
+  report.set_search_precision("fp32");
   RETURN_IF_ERROR(WriteFiles(result, samples, instances, spec, context, report));
   RETURN_IF_ERROR(RunAnalyses(model, data, spec, options, control, context, report));
+  RETURN_IF_ERROR(
+      RunValidityChecks({model, samples, spec, instances, options, result, control}, report));
   report.set_seconds(std::chrono::duration<double>(Clock::now() - start).count());
   return absl::OkStatus();
 }
@@ -238,10 +338,11 @@ absl::StatusOr<RobustnessMeasure> MeasureRobustness(Model& model, const Samples&
   RobustnessMeasure out;
   out.clean_accuracy = report.clean_accuracy();
   out.worst_case = report.robust_accuracy();
-  for (const v1::AttackBlock& block : report.attacks()) {
+  for (size_t i = 0; i < instances.size(); ++i) {
+    if (!instances[i].last_stage) continue;
     v1::NamedAccuracy& named = out.robust_accuracy.emplace_back();
-    named.set_name(block.attack().name());
-    *named.mutable_accuracy() = block.alone_accuracy();
+    named.set_name(instances[i].entry);
+    *named.mutable_accuracy() = report.attacks(static_cast<int>(i)).alone_accuracy();
   }
   std::map<int32_t, int64_t> predicted;
   for (const v1::SampleOutcome& outcome : result.outcomes) ++predicted[outcome.clean_pred()];

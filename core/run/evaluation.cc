@@ -3,73 +3,29 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cmath>
-#include <map>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "common/status_macros.h"
 #include "core/base/torch.h"
+#include "core/run/attack_journal.h"
+#include "core/run/crafted_set.h"
+#include "core/run/evaluation_state.h"
 #include "core/run/judge.h"
+#include "core/run/samples.h"
 
 namespace adamant {
 namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr double kFragileMargin = 1e-4;
 constexpr int64_t kCallsInFlight = 8;  // samples in flight = this many calls, by default
 
 double SecondsSince(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-at::Tensor ToTensor(absl::Span<const int64_t> values) {
-  const at::Tensor out = at::empty({static_cast<int64_t>(values.size())}, at::kLong);
-  std::copy(values.begin(), values.end(), out.data_ptr<int64_t>());
-  return out;
-}
-
-std::vector<int64_t> Labels(const Batch& batch) {
-  const at::Tensor labels = batch.labels.to(at::kLong).contiguous();
-  return {labels.data_ptr<int64_t>(), labels.data_ptr<int64_t>() + labels.numel()};
-}
-
-absl::Status CheckSamples(const Batch& batch, int64_t num_classes) {
-  const std::vector<int64_t> labels = Labels(batch);
-  const at::Tensor rows = batch.images.flatten(1);
-  const at::Tensor good = (rows >= 0).logical_and(rows <= 1).all(1);  // false for NaN
-  for (size_t i = 0; i < labels.size(); ++i) {
-    const auto id = batch.ids[static_cast<int64_t>(i)].item<int64_t>();
-    if (labels[i] < 0 || labels[i] >= num_classes) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("sample ", id, " has label ", labels[i], ", outside 0..", num_classes - 1,
-                       " of the model; check the data or the model's number of classes"));
-    }
-    if (!good[static_cast<int64_t>(i)].item<bool>()) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("sample ", id,
-                       " has a value outside [0,1]; images are in [0,1] before any normalisation"));
-    }
-  }
-  return absl::OkStatus();
-}
-
-// Whether a success of `earlier` counts as one of `later`: not when it may lie outside of its ball.
-bool Covers(const ThreatModel& earlier, const ThreatModel& later) {
-  return earlier.norm != later.norm || earlier.epsilon <= later.epsilon;
-}
-
-void SetImageFields(const Verification& found, v1::SampleOutcome& outcome) {
-  outcome.set_adv_pred(static_cast<int32_t>(found.decision.predicted));
-  outcome.set_final_margin(found.decision.margin);
-  outcome.set_fragile(std::abs(found.decision.margin) < kFragileMargin);
-  outcome.set_dist_linf(found.distances.linf);
-  outcome.set_dist_l2(found.distances.l2);
-  outcome.set_dist_l1(found.distances.l1);
-  outcome.set_dist_l0(found.distances.l0);
-}
-
+// One (seed, list of instances): computes the batches that the journal does not hold yet.
 class Evaluation {
  public:
   Evaluation(Model& model, const Samples& samples, const std::vector<AttackInstance>& instances,
@@ -80,33 +36,33 @@ class Evaluation {
         options_(options),
         control_(control),
         frozen_(model),
-        compute_batch_(
-            options.compute_batch > 0
-                ? options.compute_batch
-                : std::max<int64_t>(1, AutoComputeBatch(model.info().shape, options.device) /
-                                           options.micro_batch_divisor)),
+        compute_batch_(ComputeBatch(options, model.info().shape)),
         batch_size_(options.batch_size > 0 ? options.batch_size : kCallsInFlight * compute_batch_),
         device_(options.device),
-        caller_(model, compute_batch_, [this] { control_.Check(); }) {}
+        caller_(model, compute_batch_, [this] { control_.Check(); }),
+        state_(samples.size, instances, options) {}
 
   absl::StatusOr<EvaluationResult> Run();
 
  private:
   absl::Status CleanPass();
+  void LookForNoise(const at::Tensor& images, const at::Tensor& logits);
   absl::Status RunInstance(int index);
-  absl::Status RunBatch(int index, absl::Span<const int64_t> positions, Victim& victim);
+  // Takes what the journal holds of an instance; returns how many of `open` it covers.
+  absl::StatusOr<size_t> Replay(int index, const std::vector<int64_t>& open);
+  absl::StatusOr<BatchRecord> RunBatch(int index, absl::Span<const int64_t> positions,
+                                       Victim& victim);
+  // What an attack that replays a set is to replay.
+  absl::StatusOr<at::Tensor> CraftedFor(const Batch& clean) const;
+  absl::Status JudgeReturned(int index, const AttackResult& done, const Batch& clean,
+                             std::vector<AttackRecord>& records);
   absl::Status FinalCheck();
   absl::Status CheckFound(int index, absl::Span<const int64_t> positions);
-
-  std::vector<int64_t> Open(int index) const;
-  bool Broken(int index, int64_t position) const;
-  void Record(int index, int64_t position, int64_t row, const VerifyingJudge& judge);
-  void AddCounts(const SampleCounts& counts, absl::Span<const int64_t> positions,
-                 InstanceOutcome& totals);
-  absl::Status RecordRobust(int index, absl::Span<const int64_t> positions, const Batch& clean,
-                            const at::Tensor& images);
-  void MarkBroken(int index);
-  void Observe(const std::string& phase, double fraction, double rate);
+  bool ShouldStop();
+  JudgeRule RuleOf(int index) const {
+    return {.ball = !instances_[index].no_ball, .draws = draws_};
+  }
+  void Observe(const std::string& phase, double fraction, double rate, int index = -1);
 
   Model& model_;
   const Samples& samples_;
@@ -118,36 +74,27 @@ class Evaluation {
   const int64_t batch_size_;
   const c10::Device device_;
   FixedCaller caller_;
-  at::Tensor clean_logits_;             // [n,K], CPU
-  std::vector<std::vector<bool>> hit_;  // per instance and sample: verified success
-  EvaluationResult result_;
-  int64_t attacked_ = 0;
-  int64_t robust_ = 0;
-
-  struct AttackTotals {
-    int64_t samples = 0;
-    int64_t successes = 0;
-    int64_t queries = 0;
-  };
-  std::map<std::string, AttackTotals> attack_totals_;  // by plug-in
-  std::string current_attack_;
+  at::Tensor clean_logits_;  // [n,K], CPU
+  EvaluationState state_;
+  int draws_ = 1;
+  bool stopped_ = false;  // by a limit of the job
+  const Clock::time_point start_ = Clock::now();
+  double earlier_seconds_ = 0;  // of batches from the journal
 };
 
 absl::StatusOr<EvaluationResult> Evaluation::Run() {
-  result_.compute_batch = compute_batch_;
-  result_.outcomes.resize(samples_.size);
-  result_.instance_of.assign(samples_.size, -1);
-  result_.images.resize(samples_.size);
-  result_.instances.resize(instances_.size());
-  hit_.assign(instances_.size(), std::vector<bool>(samples_.size, false));
+  EvaluationResult& result = state_.result();
+  result.compute_batch = compute_batch_;
   RETURN_IF_ERROR(CleanPass());
   for (int i = 0; i < static_cast<int>(instances_.size()); ++i) RETURN_IF_ERROR(RunInstance(i));
   const Clock::time_point start = Clock::now();
+  const int64_t forwards = caller_.forwards();
+  const int64_t padded = caller_.padded_rows();
   RETURN_IF_ERROR(FinalCheck());
-  result_.final_check_seconds = SecondsSince(start);
-  result_.forwards += caller_.forwards();
-  result_.padded_rows += caller_.padded_rows();
-  return std::move(result_);
+  state_.CountRows(caller_.forwards() - forwards, caller_.padded_rows() - padded);
+  result.final_check_seconds = SecondsSince(start);
+  if (options_.journal != nullptr) result.work_repeated = options_.journal->work_repeated();
+  return std::move(result);
 }
 
 absl::Status Evaluation::CleanPass() {
@@ -162,193 +109,204 @@ absl::Status Evaluation::CleanPass() {
     RETURN_IF_ERROR(CheckSamples(batch, num_classes));
     const at::Tensor logits = caller_.Logits(batch.images.to(device_));
     clean_logits_.narrow(0, begin, batch.size()).copy_(logits);
+    if (begin == 0) LookForNoise(batch.images, logits);
     const std::vector<int64_t> labels = Labels(batch);
     for (size_t i = 0; i < positions.size(); ++i) {
-      const Decision clean = Decide(
-          logits.data_ptr<float>() + static_cast<int64_t>(i) * num_classes, num_classes, labels[i]);
-      v1::SampleOutcome& outcome = result_.outcomes[positions[i]];
-      outcome.set_sample_id(batch.ids[static_cast<int64_t>(i)].item<int64_t>());
-      outcome.set_label(static_cast<int32_t>(labels[i]));
-      outcome.set_clean_pred(static_cast<int32_t>(clean.predicted));
-      outcome.set_clean_margin(clean.margin);
-      outcome.set_target(-1);
-      SetImageFields({.decision = clean}, outcome);
-      outcome.set_state(!clean.finite                  ? v1::ERROR
-                        : clean.predicted == labels[i] ? v1::ROBUST
-                                                       : v1::CLEAN_WRONG);
-      robust_ += outcome.state() == v1::ROBUST;
+      const auto row = static_cast<int64_t>(i);
+      state_.TakeClean(
+          positions[i], batch.ids[row].item<int64_t>(), labels[i],
+          Decide(logits.data_ptr<float>() + row * num_classes, num_classes, labels[i]));
     }
     Observe("clean", 0.05 * static_cast<double>(begin + batch.size()) / samples_.size, 0);
+  }
+  // A resume needs the clean pass again: the same rows, counted once.
+  state_.CountRows(caller_.forwards(), caller_.padded_rows());
+  if (options_.journal != nullptr && !options_.journal->Batches(options_.run, 0).empty()) {
+    options_.journal->AddRepeated(caller_.forwards());
   }
   return absl::OkStatus();
 }
 
-// Whether the sample is not robust under instance `index`, as far as instances up to it know.
-bool Evaluation::Broken(int index, int64_t position) const {
-  for (int i = 0; i <= index; ++i) {
-    const bool same_entry = instances_[i].position == instances_[index].position;
-    if (hit_[i][position] && (options_.cascade || same_entry) &&
-        Covers(instances_[i].threat, instances_[index].threat)) {
-      return true;
-    }
-  }
-  return false;
+// A model whose second answer differs is random: its decisions take several draws.
+void Evaluation::LookForNoise(const at::Tensor& images, const at::Tensor& logits) {
+  if (options_.decision_draws <= 1 || images.size(0) == 0) return;
+  const int64_t rows = std::min(compute_batch_, images.size(0));
+  const at::Tensor again = caller_.Logits(images.narrow(0, 0, rows).to(device_));
+  if (at::allclose(again, logits.narrow(0, 0, rows), 0, 0, /*equal_nan=*/true)) return;
+  draws_ = options_.decision_draws;
+  state_.result().notes.push_back(
+      absl::StrCat("the model is random: every verification takes ", draws_, " draws"));
 }
 
-std::vector<int64_t> Evaluation::Open(int index) const {
-  std::vector<int64_t> open;
-  for (int64_t p = 0; p < samples_.size; ++p) {
-    const v1::SampleState state = result_.outcomes[p].state();
-    if ((state == v1::ROBUST || state == v1::BROKEN) && !Broken(index, p)) open.push_back(p);
+absl::StatusOr<size_t> Evaluation::Replay(int index, const std::vector<int64_t>& open) {
+  size_t done = 0;
+  if (options_.journal == nullptr) return done;
+  for (const BatchRecord* batch : options_.journal->Batches(options_.run, index)) {
+    for (const AttackRecord& record : batch->samples) {
+      if (done >= open.size() || record.position != open[done++]) {
+        return absl::DataLossError(
+            absl::StrCat("the journal of the attack run does not fit instance ",
+                         instances_[index].name, "; start the job again from the beginning"));
+      }
+    }
+    earlier_seconds_ += batch->seconds;
+    state_.Apply(*batch);
   }
-  return open;
+  return done;
 }
 
 absl::Status Evaluation::RunInstance(int index) {
   const Clock::time_point start = Clock::now();
-  const std::vector<int64_t> open = Open(index);
-  InstanceOutcome& totals = result_.instances[index];
-  totals.attacked = static_cast<int64_t>(open.size());
+  const std::vector<int64_t> open = state_.Open(index);
+  ASSIGN_OR_RETURN(size_t begin, Replay(index, open));
+  const size_t replayed = begin;
   Victim victim(model_, BatchNormMode::kEval, compute_batch_);
-  int64_t backwards_seen = 0;
-  current_attack_ = instances_[index].spec.name();
   const double share = 0.9 / static_cast<double>(instances_.size());
-  for (size_t begin = 0; begin < open.size(); begin += batch_size_) {
-    const size_t count = std::min(static_cast<size_t>(batch_size_), open.size() - begin);
-    RETURN_IF_ERROR(RunBatch(index, absl::MakeConstSpan(open).subspan(begin, count), victim));
-    attacked_ += static_cast<int64_t>(count);
-    AttackTotals& totals_so_far = attack_totals_[instances_[index].spec.name()];
-    totals_so_far.samples += static_cast<int64_t>(count);
-    totals_so_far.queries += victim.backwards() - std::exchange(backwards_seen, victim.backwards());
-    const auto done = static_cast<double>(begin + count);
+  const size_t most = instances_[index].whole_set ? open.size() : static_cast<size_t>(batch_size_);
+  while (begin < open.size() && !ShouldStop()) {
+    const size_t count = std::min(most, open.size() - begin);
+    ASSIGN_OR_RETURN(const BatchRecord batch,
+                     RunBatch(index, absl::MakeConstSpan(open).subspan(begin, count), victim));
+    state_.Apply(batch);
+    if (options_.journal != nullptr) RETURN_IF_ERROR(options_.journal->Append(batch));
+    begin += count;
     Observe("attack " + instances_[index].name,
-            0.05 + share * (index + done / static_cast<double>(open.size())),
-            done / std::max(SecondsSince(start), 1e-9));
+            0.05 + share * (index + static_cast<double>(begin) / static_cast<double>(open.size())),
+            static_cast<double>(begin - replayed) / std::max(SecondsSince(start), 1e-9), index);
   }
-  current_attack_.clear();
-  MarkBroken(index);
-  totals.forwards = victim.forwards();
-  totals.backwards = victim.backwards();
-  totals.padded_rows = victim.padded_rows();
-  totals.seconds = SecondsSince(start);
-  result_.forwards += victim.forwards();
-  result_.backwards += victim.backwards();
-  result_.padded_rows += victim.padded_rows();
+  state_.Finish(index);
   return absl::OkStatus();
 }
 
-void Evaluation::MarkBroken(int index) {
-  InstanceOutcome& totals = result_.instances[index];
-  totals.broken_at.resize(samples_.size);
-  for (int64_t p = 0; p < samples_.size; ++p) {
-    totals.broken_at[p] = Broken(index, p);
-    totals.broken += hit_[index][p];
+// Between batches: the limits that the job gave itself.
+bool Evaluation::ShouldStop() {
+  if (stopped_) return true;
+  const v1::AttackStop& stop = options_.stop;
+  const double seconds = earlier_seconds_ + SecondsSince(start_);
+  const double robust = static_cast<double>(state_.robust()) /
+                        static_cast<double>(std::max<int64_t>(1, samples_.size));
+  std::string reason;
+  if (stop.seconds() > 0 && seconds > stop.seconds()) {
+    reason = absl::StrCat("stop.seconds = ", stop.seconds(), " were over");
+  } else if (stop.robust_accuracy() > 0 && robust < stop.robust_accuracy()) {
+    reason =
+        absl::StrCat("robust accuracy fell below stop.robust_accuracy = ", stop.robust_accuracy());
   }
+  stopped_ = !reason.empty();
+  if (stopped_) {
+    state_.result().notes.push_back(
+        absl::StrCat("stopped early: ", reason, "; the attacks did not see every sample"));
+  }
+  return stopped_;
 }
 
-absl::Status Evaluation::RunBatch(int index, absl::Span<const int64_t> positions, Victim& victim) {
+absl::StatusOr<at::Tensor> Evaluation::CraftedFor(const Batch& clean) const {
+  if (options_.crafted == nullptr) {
+    return absl::InvalidArgumentError("an attack replays a crafted set, and there is none");
+  }
+  ASSIGN_OR_RETURN(const at::Tensor images, options_.crafted->ImagesOf(clean.ids));
+  if (images.sizes() != clean.images.sizes()) {
+    return absl::InvalidArgumentError("adversarial_set: holds images of another shape");
+  }
+  return images.to(device_);
+}
+
+absl::StatusOr<BatchRecord> Evaluation::RunBatch(int index, absl::Span<const int64_t> positions,
+                                                 Victim& victim) {
+  const Clock::time_point start = Clock::now();
   const AttackInstance& instance = instances_[index];
+  const int64_t forwards = victim.forwards();
+  const int64_t backwards = victim.backwards();
+  const int64_t padded = victim.padded_rows();
+  const int64_t judged = caller_.forwards();
+  const int64_t judge_padded = caller_.padded_rows();
   ASSIGN_OR_RETURN(const Batch clean, samples_.read(positions));
   ASSIGN_OR_RETURN(Batch given, samples_.read(positions));
   given = {given.images.to(device_), given.labels.to(device_), given.ids};
-  VerifyingJudge judge(caller_, clean, instance.threat);
+  VerifyingJudge judge(caller_, clean, instance.threat, RuleOf(index));
   AttackSettings settings;
   settings.seed = options_.seed;
   settings.stream = instance.stream;
   settings.judge = options_.craft ? nullptr : &judge;
+  settings.nearest = options_.nearest;
   settings.clean_logits = clean_logits_.index_select(0, ToTensor(positions)).to(device_);
-  const AttackResult done =
-      instance.attack->Run(victim, given, instance.threat, settings, control_);
+  if (instance.replays_set) {
+    ASSIGN_OR_RETURN(settings.start, CraftedFor(clean));
+  }
+  AttackResult done;
+  try {
+    done = instance.attack->Run(victim, given, instance.threat, settings, control_);
+  } catch (const Stopped&) {
+    if (options_.journal != nullptr) {
+      options_.journal->AddRepeated(victim.forwards() - forwards + caller_.forwards() - judged);
+    }
+    throw;
+  }
   if (options_.craft) {
     judge.Submit({.rows = at::arange(clean.size(), at::kLong), .images = done.images});
   }
-  AddCounts(done.counts, positions, result_.instances[index]);
-  for (size_t row = 0; row < positions.size(); ++row) {
-    Record(index, positions[row], static_cast<int64_t>(row), judge);
-  }
-  if (index + 1 < static_cast<int>(instances_.size())) return absl::OkStatus();
-  return RecordRobust(index, positions, clean, done.images);
+  BatchRecord batch;
+  batch.run = options_.run;
+  batch.instance = index;
+  batch.samples = Records(done, judge, positions);
+  RETURN_IF_ERROR(JudgeReturned(index, done, clean, batch.samples));
+  batch.forwards = victim.forwards() - forwards;
+  batch.backwards = victim.backwards() - backwards;
+  batch.padded_rows = victim.padded_rows() - padded;
+  batch.judge_forwards = caller_.forwards() - judged;
+  batch.judge_padded_rows = caller_.padded_rows() - judge_padded;
+  batch.seconds = SecondsSince(start);
+  return batch;
 }
 
-void Evaluation::AddCounts(const SampleCounts& counts, absl::Span<const int64_t> positions,
-                           InstanceOutcome& totals) {
-  const at::Tensor all =
-      at::stack({counts.steps, counts.forwards, counts.backwards, counts.zero_grads,
-                 counts.nonfinite_grads, counts.nonfinite_logits})
-          .cpu();
-  const auto at = all.accessor<int64_t, 2>();
-  for (size_t i = 0; i < positions.size(); ++i) {
-    const auto row = static_cast<int64_t>(i);
-    v1::SampleOutcome& outcome = result_.outcomes[positions[i]];
-    outcome.set_steps_done(outcome.steps_done() + at[0][row]);
-    outcome.set_forwards(outcome.forwards() + at[1][row]);
-    outcome.set_backwards(outcome.backwards() + at[2][row]);
-    outcome.set_zero_grads(outcome.zero_grads() + at[3][row]);
-    outcome.set_nonfinite_grads(outcome.nonfinite_grads() + at[4][row]);
-    outcome.set_nonfinite_logits(outcome.nonfinite_logits() + at[5][row]);
-    totals.zero_grads += at[3][row];
-    totals.nonfinite_grads += at[4][row];
-    totals.nonfinite_logits += at[5][row];
-  }
-}
-
-void Evaluation::Record(int index, int64_t position, int64_t row, const VerifyingJudge& judge) {
-  v1::SampleOutcome& outcome = result_.outcomes[position];
-  outcome.set_claims(outcome.claims() + judge.claims(row));
-  outcome.set_rejected_claims(outcome.rejected_claims() + judge.rejected(row));
-  result_.instances[index].rejected_claims += judge.rejected(row);
-  const std::optional<Finding>& finding = judge.finding(row);
-  if (!finding.has_value()) return;
-  hit_[index][position] = true;
-  ++attack_totals_[instances_[index].spec.name()].successes;
-  if (result_.instance_of[position] >= 0) return;  // the first instance in list order counts
-  result_.instance_of[position] = index;
-  result_.images[position] = finding->image;
-  --robust_;
-  outcome.set_state(v1::BROKEN);
-  outcome.set_broken_by(instances_[index].name);
-  outcome.set_restart(static_cast<int32_t>(finding->restart));
-  outcome.set_target(static_cast<int32_t>(finding->target));
-  outcome.set_step(static_cast<int32_t>(finding->step));
-  SetImageFields(finding->verification, outcome);
-  outcome.set_hit_target(finding->target >= 0 && finding->target == outcome.adv_pred());
-}
-
-// The returned images of samples that stayed robust, after the last instance.
-absl::Status Evaluation::RecordRobust(int index, absl::Span<const int64_t> positions,
-                                      const Batch& clean, const at::Tensor& images) {
+// Looks at the images that the attack returned where they matter: of samples that stayed robust to
+// the last instance, and of those for which a search for distances found something.
+absl::Status Evaluation::JudgeReturned(int index, const AttackResult& done, const Batch& clean,
+                                       std::vector<AttackRecord>& records) {
+  const bool last = index + 1 == static_cast<int>(instances_.size());
   std::vector<int64_t> rows;
   std::vector<int64_t> labels;
-  for (size_t i = 0; i < positions.size(); ++i) {
-    const v1::SampleOutcome& outcome = result_.outcomes[positions[i]];
-    if (outcome.state() != v1::ROBUST) continue;
+  for (size_t i = 0; i < records.size(); ++i) {
+    const v1::SampleOutcome& outcome = state_.result().outcomes[records[i].position];
+    const bool robust = last && !records[i].broken && outcome.state() == v1::ROBUST;
+    if (!robust && !options_.nearest) continue;
     rows.push_back(static_cast<int64_t>(i));
     labels.push_back(outcome.label());
   }
   if (rows.empty()) return absl::OkStatus();
   const at::Tensor chosen = ToTensor(rows);
-  const at::Tensor kept = images.index_select(0, chosen.to(images.device()));
-  const std::vector<Verification> found = VerifyImages(
-      caller_, kept, clean.images.index_select(0, chosen), labels, instances_[index].threat);
+  const at::Tensor kept = done.images.index_select(0, chosen.to(done.images.device()));
+  const std::vector<Verification> found =
+      VerifyImages(caller_, kept, clean.images.index_select(0, chosen), labels,
+                   instances_[index].threat, RuleOf(index));
   const at::Tensor host = kept.to(at::kCPU);
   for (size_t i = 0; i < rows.size(); ++i) {
-    const int64_t position = positions[rows[i]];
+    AttackRecord& record = records[rows[i]];
+    // A minimum-norm attack may end farther away: that image is no result of this threat model.
+    if (!found[i].inside && done.min_norm.defined()) continue;
     if (!found[i].inside) {
-      return absl::InternalError(absl::StrCat("attack ", instances_[index].name,
-                                              " returned an image outside the threat model for ",
-                                              "sample ", result_.outcomes[position].sample_id()));
+      return absl::InternalError(absl::StrCat(
+          "attack ", instances_[index].name, " returned an image outside the threat model for ",
+          "sample ", state_.result().outcomes[record.position].sample_id()));
     }
-    SetImageFields(found[i], result_.outcomes[position]);
-    if (options_.keep_images) result_.images[position] = host[static_cast<int64_t>(i)].clone();
+    const at::Tensor image = host[static_cast<int64_t>(i)];
+    if (options_.nearest) {
+      TakeNearest(found[i], image, instances_[index].threat.norm, record);
+      if (record.broken) continue;
+    }
+    record.judged = last;
+    record.verification = found[i];
+    if (options_.keep_images && last) record.image = image.clone();
   }
   return absl::OkStatus();
 }
 
 absl::Status Evaluation::FinalCheck() {
+  const EvaluationResult& result = state_.result();
   for (int index = 0; index < static_cast<int>(instances_.size()); ++index) {
     std::vector<int64_t> found;
     for (int64_t p = 0; p < samples_.size; ++p) {
-      if (result_.instance_of[p] == index) found.push_back(p);
+      if (result.instance_of[p] == index) found.push_back(p);
     }
     for (size_t begin = 0; begin < found.size(); begin += batch_size_) {
       const size_t count = std::min(static_cast<size_t>(batch_size_), found.size() - begin);
@@ -360,17 +318,19 @@ absl::Status Evaluation::FinalCheck() {
 }
 
 absl::Status Evaluation::CheckFound(int index, absl::Span<const int64_t> positions) {
+  const EvaluationResult& result = state_.result();
   std::vector<at::Tensor> parts;
-  for (const int64_t p : positions) parts.push_back(result_.images[p]);
+  for (const int64_t p : positions) parts.push_back(result.images[p]);
   const at::Tensor images = at::stack(parts).to(device_);
   ASSIGN_OR_RETURN(const Batch clean, samples_.read(positions));
   const std::vector<int64_t> labels = Labels(clean);
   const std::vector<Verification> again =
-      VerifyImages(caller_, images, clean.images, labels, instances_[index].threat);
+      VerifyImages(caller_, images, clean.images, labels, instances_[index].threat, RuleOf(index));
   const at::Tensor logits = caller_.Logits((images * 255).round_().div_(255));
   for (size_t i = 0; i < positions.size(); ++i) {
-    v1::SampleOutcome& outcome = result_.outcomes[positions[i]];
-    if (!again[i].accepted) {
+    const v1::SampleOutcome& outcome = result.outcomes[positions[i]];
+    // A random model may decide the other way by chance.
+    if (!again[i].accepted && draws_ == 1) {
       return absl::DataLossError(absl::StrCat(
           "final check: the adversarial image of sample ", outcome.sample_id(), " (found by ",
           outcome.broken_by(), ") is no longer one; the model or the data changed during the run"));
@@ -378,40 +338,30 @@ absl::Status Evaluation::CheckFound(int index, absl::Span<const int64_t> positio
     const Decision rounded =
         Decide(logits.data_ptr<float>() + static_cast<int64_t>(i) * logits.size(1), logits.size(1),
                labels[i]);
-    outcome.set_broken_8bit(rounded.finite && rounded.predicted != labels[i]);
+    state_.TakeRounded(positions[i], rounded.finite && rounded.predicted != labels[i]);
   }
   return absl::OkStatus();
 }
 
-void Evaluation::Observe(const std::string& phase, double fraction, double rate) {
+void Evaluation::Observe(const std::string& phase, double fraction, double rate, int index) {
   if (!options_.observe) return;
-  EvaluationProgress now{phase, fraction, rate, attacked_, robust_, current_attack_};
-  if (!current_attack_.empty()) {
-    const AttackTotals& totals = attack_totals_[current_attack_];
-    now.attack_samples = totals.samples;
-    now.attack_successes = totals.successes;
-    now.attack_gradient_queries = totals.queries;
+  EvaluationProgress now{.phase = phase, .fraction = fraction, .samples_per_second = rate};
+  now.attacked = state_.attacked();
+  now.robust = state_.robust();
+  now.broken = state_.broken();
+  if (fraction > 0.05 && fraction < 1) {
+    now.seconds_left = SecondsSince(start_) / fraction * (1 - fraction);
   }
+  if (index >= 0) state_.Describe(index, now);
   options_.observe(now);
 }
 
 }  // namespace
 
-Samples SamplesOf(const DataSlice& slice) {
-  return {slice.size(), [&slice](absl::Span<const int64_t> positions) {
-            std::vector<int64_t> ids;
-            for (const int64_t p : positions) ids.push_back(slice.ids[p]);
-            return slice.dataset->Read(slice.split, ids);
-          }};
-}
-
-Samples SamplesOf(const Batch& batch) {
-  return {batch.size(), [batch](absl::Span<const int64_t> positions) -> absl::StatusOr<Batch> {
-            const at::Tensor index = ToTensor(positions);
-            return Batch{batch.images.cpu().index_select(0, index),
-                         batch.labels.cpu().index_select(0, index),
-                         batch.ids.cpu().index_select(0, index)};
-          }};
+int64_t ComputeBatch(const EvaluationOptions& options, const ModelShape& shape) {
+  if (options.compute_batch > 0) return options.compute_batch;
+  return std::max<int64_t>(1,
+                           AutoComputeBatch(shape, options.device) / options.micro_batch_divisor);
 }
 
 int64_t AutoComputeBatch(const ModelShape& shape, const std::string& device) {
@@ -433,7 +383,17 @@ absl::StatusOr<EvaluationResult> RunEvaluation(Model& model, const Samples& samp
   for (const AttackInstance& instance : instances) {
     RETURN_IF_ERROR(instance.attack->CheckModel(model));
   }
-  return Evaluation(model, samples, instances, options, control).Run();
+  try {
+    ASSIGN_OR_RETURN(EvaluationResult result,
+                     Evaluation(model, samples, instances, options, control).Run());
+    // What follows in the job (further seeds, validity checks, analyses) may be stopped as well.
+    if (options.journal != nullptr) RETURN_IF_ERROR(options.journal->Flush());
+    return result;
+  } catch (const Stopped&) {
+    // Without it the next attempt does more again; the stop goes on whatever happens.
+    if (options.journal != nullptr) options.journal->Flush().IgnoreError();
+    throw;
+  }
 }
 
 }  // namespace adamant

@@ -37,6 +37,29 @@ bool InBox(const float* image, int64_t values, const ThreatModel& threat) {
   });
 }
 
+std::vector<int64_t> ToVector(const at::Tensor& values) {
+  const at::Tensor host = values.to(at::kCPU, at::kLong).contiguous();
+  return {host.data_ptr<int64_t>(), host.data_ptr<int64_t>() + host.numel()};
+}
+
+// Of several draws: the label's most frequent rival where it wins, the mean margin.
+Decision Majority(const std::vector<Decision>& draws, int64_t label) {
+  Decision out = draws[0];
+  if (draws.size() == 1) return out;
+  size_t correct = 0;
+  out.margin = 0;
+  for (const Decision& draw : draws) {
+    out.finite &= draw.finite;
+    out.margin += draw.margin / static_cast<double>(draws.size());
+    correct += draw.predicted == label;
+    if (draw.predicted != label) out.predicted = draw.predicted;
+  }
+  if (2 * correct >= draws.size()) out.predicted = label;
+  return out;
+}
+
+}  // namespace
+
 bool InBall(const Distances& found, const ThreatModel& threat) {
   const double epsilon = threat.epsilon;
   switch (threat.norm) {
@@ -51,13 +74,6 @@ bool InBall(const Distances& found, const ThreatModel& threat) {
   }
   return false;
 }
-
-std::vector<int64_t> ToVector(const at::Tensor& values) {
-  const at::Tensor host = values.to(at::kCPU, at::kLong).contiguous();
-  return {host.data_ptr<int64_t>(), host.data_ptr<int64_t>() + host.numel()};
-}
-
-}  // namespace
 
 at::Tensor FixedCaller::Logits(const at::Tensor& images) {
   const int64_t n = images.size(0);
@@ -93,31 +109,39 @@ Decision Decide(const float* logits, int64_t num_classes, int64_t label) {
 
 std::vector<Verification> VerifyImages(FixedCaller& caller, const at::Tensor& images,
                                        const at::Tensor& clean, const std::vector<int64_t>& labels,
-                                       const ThreatModel& threat) {
-  const at::Tensor logits = caller.Logits(images);
+                                       const ThreatModel& threat, const JudgeRule& rule) {
+  std::vector<at::Tensor> draws;
+  for (int draw = 0; draw < std::max(1, rule.draws); ++draw) draws.push_back(caller.Logits(images));
   const at::Tensor host = images.detach().to(at::kCPU, at::kFloat).contiguous();
   const at::Tensor origin = clean.contiguous();
   const int64_t channels = host.size(1);
   const int64_t plane = host.size(2) * host.size(3);
-  const int64_t num_classes = logits.size(1);
+  const int64_t num_classes = draws[0].size(1);
   std::vector<Verification> out(labels.size());
   for (size_t i = 0; i < out.size(); ++i) {
     const auto row = static_cast<int64_t>(i) * channels * plane;
     const float* image = host.data_ptr<float>() + row;
     Verification& found = out[i];
-    found.decision = Decide(logits.data_ptr<float>() + static_cast<int64_t>(i) * num_classes,
-                            num_classes, labels[i]);
+    std::vector<Decision> decisions;
+    for (const at::Tensor& logits : draws) {
+      decisions.push_back(Decide(logits.data_ptr<float>() + static_cast<int64_t>(i) * num_classes,
+                                 num_classes, labels[i]));
+    }
+    found.decision = Majority(decisions, labels[i]);
     found.distances = Measure(image, origin.data_ptr<float>() + row, channels, plane);
-    found.inside = InBox(image, channels * plane, threat) && InBall(found.distances, threat);
+    found.inside =
+        InBox(image, channels * plane, threat) && (!rule.ball || InBall(found.distances, threat));
     found.accepted = found.inside && found.decision.finite && found.decision.predicted != labels[i];
   }
   return out;
 }
 
-VerifyingJudge::VerifyingJudge(FixedCaller& caller, const Batch& clean, const ThreatModel& threat)
+VerifyingJudge::VerifyingJudge(FixedCaller& caller, const Batch& clean, const ThreatModel& threat,
+                               const JudgeRule& rule)
     : caller_(caller),
       clean_(clean),
       threat_(threat),
+      rule_(rule),
       findings_(clean.size()),
       claims_(clean.size()),
       rejected_(clean.size()) {}
@@ -128,8 +152,8 @@ at::Tensor VerifyingJudge::Submit(const Claims& claims) {
   const std::vector<int64_t> labels = ToVector(clean_.labels.index_select(0, index));
   const std::vector<int64_t> targets =
       claims.targets.defined() ? ToVector(claims.targets) : std::vector<int64_t>(rows.size(), -1);
-  const std::vector<Verification> found =
-      VerifyImages(caller_, claims.images, clean_.images.index_select(0, index), labels, threat_);
+  const std::vector<Verification> found = VerifyImages(
+      caller_, claims.images, clean_.images.index_select(0, index), labels, threat_, rule_);
   const at::Tensor host = claims.images.detach().to(at::kCPU, at::kFloat);
   const at::Tensor accepted = at::zeros({static_cast<int64_t>(rows.size())}, at::kBool);
   for (size_t i = 0; i < rows.size(); ++i) {

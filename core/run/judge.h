@@ -59,11 +59,20 @@ struct Verification {
   Distances distances;
 };
 
-// Checks images [M,C,H,W] against the clean ones [M,C,H,W] (CPU) with the tolerances of attacks.md
-// 1.9.
+// How strictly images are judged.
+struct JudgeRule {
+  bool ball = true;  // false: the box alone, for attacks with a budget of their own
+  // > 1: a random model; an image is accepted when the label wins fewer than half of the draws.
+  int draws = 1;
+};
+
+// Whether distances lie inside the ball, with the tolerances of attacks.md 1.9.
+bool InBall(const Distances& found, const ThreatModel& threat);
+
+// Checks images [M,C,H,W] against the clean ones [M,C,H,W] (CPU).
 std::vector<Verification> VerifyImages(FixedCaller& caller, const at::Tensor& images,
                                        const at::Tensor& clean, const std::vector<int64_t>& labels,
-                                       const ThreatModel& threat);
+                                       const ThreatModel& threat, const JudgeRule& rule = {});
 
 // An accepted claim.
 struct Finding {
@@ -78,11 +87,13 @@ struct Finding {
 class VerifyingJudge final : public Judge {
  public:
   // `clean` as read from the data, on the CPU.
-  VerifyingJudge(FixedCaller& caller, const Batch& clean, const ThreatModel& threat);
+  VerifyingJudge(FixedCaller& caller, const Batch& clean, const ThreatModel& threat,
+                 const JudgeRule& rule = {});
 
   at::Tensor Submit(const Claims& claims) override;
 
   const std::optional<Finding>& finding(int64_t row) const { return findings_[row]; }
+  const ThreatModel& threat() const { return threat_; }
   int64_t claims(int64_t row) const { return claims_[row]; }
   int64_t rejected(int64_t row) const { return rejected_[row]; }
 
@@ -90,6 +101,7 @@ class VerifyingJudge final : public Judge {
   FixedCaller& caller_;
   const Batch clean_;
   const ThreatModel threat_;
+  const JudgeRule rule_;
   std::vector<std::optional<Finding>> findings_;
   std::vector<int64_t> claims_;
   std::vector<int64_t> rejected_;

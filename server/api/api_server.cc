@@ -7,12 +7,14 @@
 #include <grpcpp/resource_quota.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <chrono>
 #include <thread>
 #include <utility>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "server/api/blob_service.h"
 #include "server/api/call_context.h"
 #include "server/api/call_gate.h"
@@ -28,6 +30,7 @@ namespace {
 constexpr int kMaxMessageBytes = 5 << 20;
 constexpr int kWindowBytes = 4 << 20;
 constexpr int kQuotaBytes = 256 << 20;
+constexpr absl::Duration kLastWords = absl::Seconds(1);  // for the answers of calls that are ended
 constexpr const char* kServiceNames[] = {"adamant.v1.RobustnessService", "adamant.v1.BlobService",
                                          "adamant.v1.ModelService", "adamant.v1.DatasetService",
                                          "adamant.v1.SystemService"};
@@ -73,7 +76,8 @@ void Configure(grpc::ServerBuilder& builder, const ApiLimits& limits) {
 
 struct ApiServer::Impl {
   Impl(ServiceParts& parts, const ServerFacts& facts)
-      : gate(parts.limits, parts.timers),
+      : hub(parts.hub),
+        gate(parts.limits, parts.timers),
         robustness(parts, gate),
         blobs(parts),
         models(parts),
@@ -82,6 +86,7 @@ struct ApiServer::Impl {
 
   void SetServing(bool serving) { server->GetHealthCheckService()->SetServingStatus(serving); }
 
+  EventHub& hub;
   CallGate gate;
   RobustnessServiceImpl robustness;
   BlobServiceImpl blobs;
@@ -149,11 +154,18 @@ std::shared_ptr<grpc::Channel> ApiServer::InProcessChannel() {
 
 void ApiServer::SetNotServing() { impl_->system.EndServing(); }
 
-void ApiServer::GoAway() { impl_->robustness.GoAway(); }
+void ApiServer::GoAway() { impl_->hub.GoAway(); }
 
 void ApiServer::Shutdown(absl::Duration grace) {
-  impl_->server->Shutdown(std::chrono::system_clock::now() +
-                          std::chrono::milliseconds(absl::ToInt64Milliseconds(grace)));
+  const absl::Time end = absl::Now() + grace;
+  impl_->gate.Close();
+  if (!impl_->gate.AwaitIdle(grace - std::min(grace, kLastWords))) {
+    impl_->gate.EndCalls();
+    impl_->gate.AwaitIdle(std::max(end - absl::Now(), absl::ZeroDuration()));
+  }
+  // At once: a later deadline waits for every client to close its connection, which an idle one
+  // does not do for seconds, and cancels the calls that still come meanwhile.
+  impl_->server->Shutdown(std::chrono::system_clock::now());
   impl_->server->Wait();
 }
 

@@ -39,8 +39,9 @@ class ApiServer {
   // A channel without a socket, for tests.
   std::shared_ptr<grpc::Channel> InProcessChannel();
 
-  // Drain: health says NOT_SERVING; watchers are told to go; calls end, at the latest after
-  // `grace`.
+  // Drain: health says NOT_SERVING; calls that wait for a job are told to go. Shutdown refuses new
+  // calls and lets the open ones end; shortly before `grace` is over it ends them. All of these end
+  // with UNAVAILABLE. It takes no longer than the calls do.
   void SetNotServing();
   void GoAway();
   void Shutdown(absl::Duration grace);

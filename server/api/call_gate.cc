@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "server/api/call_gate.h"
 
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -35,6 +36,24 @@ absl::Status RateLimited(absl::string_view subject, absl::string_view what, doub
   return WithRetryAfter(WithDetail(std::move(status), quota), wait);
 }
 
+// Adds a call that is to end with `status`, once.
+void Take(CallGate::Open& open, const absl::Status& status, std::vector<grpc_call*>& calls) {
+  if (!open.ended.ok()) return;
+  open.ended = status;
+  grpc_call_ref(open.call);
+  calls.push_back(open.call);
+}
+
+// Details do not fit.
+void End(const std::vector<grpc_call*>& calls, const absl::Status& status) {
+  const std::string message(status.message());
+  for (grpc_call* call : calls) {
+    grpc_call_cancel_with_status(call, static_cast<grpc_status_code>(status.code()),
+                                 message.c_str(), nullptr);
+    grpc_call_unref(call);
+  }
+}
+
 }  // namespace
 
 // What timers hold on to; the gate may be gone when they fire.
@@ -59,6 +78,7 @@ CallGate::~CallGate() {
 }
 
 absl::Status CallGate::Start(absl::string_view peer, absl::Time now) {
+  if (closed_) return DrainingStatus();
   const absl::string_view host = HostOf(peer);
   const absl::Duration wait = starts_.Take(host, now);
   if (wait == absl::ZeroDuration()) return absl::OkStatus();
@@ -81,18 +101,38 @@ absl::Status CallGate::Reserve(int64_t bytes) {
       kMemoryRetry);
 }
 
-CallGate::CapEntry CallGate::AddCapped(grpc_call* call, absl::Time now) {
+void CallGate::Close() { closed_ = true; }
+
+bool CallGate::AwaitIdle(absl::Duration limit) {
   absl::MutexLock lock(&mutex_);
-  const CapEntry entry = capped_.insert(capped_.end(), {call, now + limits_.unary_cap});
+  return mutex_.AwaitWithTimeout(absl::Condition(this, &CallGate::Idle), limit);
+}
+
+CallGate::Entry CallGate::Enter(grpc_call* call, bool capped, absl::Time now) {
+  grpc_call_ref(call);
+  absl::MutexLock lock(&mutex_);
+  if (!capped) return uncapped_.insert(uncapped_.end(), {call, absl::InfiniteFuture(), {}});
+  const Entry entry = capped_.insert(capped_.end(), {call, now + limits_.unary_cap, {}});
   if (!armed_) Arm(entry->until);
   return entry;
 }
 
-bool CallGate::RemoveCapped(CapEntry entry) {
+absl::Status CallGate::Uncap(Entry entry) {
   absl::MutexLock lock(&mutex_);
-  const bool ended = entry->call == nullptr;
-  capped_.erase(entry);
-  return ended;
+  if (entry->until != absl::InfiniteFuture()) {
+    entry->until = absl::InfiniteFuture();
+    uncapped_.splice(uncapped_.end(), capped_, entry);
+  }
+  return entry->ended;
+}
+
+void CallGate::Leave(Entry entry) {
+  grpc_call* const call = entry->call;
+  {
+    absl::MutexLock lock(&mutex_);
+    (entry->until != absl::InfiniteFuture() ? capped_ : uncapped_).erase(entry);
+  }
+  grpc_call_unref(call);
 }
 
 void CallGate::Arm(absl::Time at) {
@@ -105,26 +145,31 @@ void CallGate::Arm(absl::Time at) {
 
 void CallGate::Sweep(absl::Time now) {
   std::vector<grpc_call*> late;
+  const absl::Status too_long = absl::DeadlineExceededError(
+      "the call took longer than the server allows a call without a deadline; set one");
   {
     absl::MutexLock lock(&mutex_);
     armed_ = false;
-    for (Capped& capped : capped_) {
-      if (capped.until > now) {
-        Arm(capped.until);
+    for (Open& open : capped_) {
+      if (open.until > now) {
+        Arm(open.until);
         break;
       }
-      if (capped.call == nullptr) continue;
-      grpc_call_ref(capped.call);
-      late.push_back(std::exchange(capped.call, nullptr));
+      Take(open, too_long, late);
     }
   }
-  for (grpc_call* call : late) {
-    grpc_call_cancel_with_status(call, GRPC_STATUS_DEADLINE_EXCEEDED,
-                                 "the call took longer than the server allows a call without a "
-                                 "deadline; set one",
-                                 nullptr);
-    grpc_call_unref(call);
+  End(late, too_long);
+}
+
+void CallGate::EndCalls() {
+  std::vector<grpc_call*> left;
+  const absl::Status ending = DrainingStatus();
+  {
+    absl::MutexLock lock(&mutex_);
+    for (Open& open : capped_) Take(open, ending, left);
+    for (Open& open : uncapped_) Take(open, ending, left);
   }
+  End(left, ending);
 }
 
 }  // namespace adamant

@@ -19,7 +19,8 @@
 
 namespace adamant {
 
-// Decides which calls may begin, and ends unary calls that would wait for ever. Thread-safe.
+// Decides which calls may begin, ends unary calls that would wait for ever, and at the end of the
+// server all that are left. Thread-safe.
 class CallGate {
  public:
   // `timers` is borrowed.
@@ -27,7 +28,8 @@ class CallGate {
   // After the last call.
   ~CallGate();
 
-  // RESOURCE_EXHAUSTED / RATE_LIMITED with RetryInfo. `peer` as gRPC names it.
+  // RESOURCE_EXHAUSTED / RATE_LIMITED with RetryInfo, UNAVAILABLE / DRAINING. `peer` as gRPC names
+  // it.
   absl::Status Start(absl::string_view peer, absl::Time now);
   // RESOURCE_EXHAUSTED / RATE_LIMITED with RetryInfo.
   absl::Status Submit(absl::string_view tenant, absl::Time now);
@@ -36,28 +38,43 @@ class CallGate {
   void Release(int64_t bytes) { reserved_ -= bytes; }
   int64_t reserved_bytes() const { return reserved_; }
 
-  // A call without deadline, until it is taken out again.
-  struct Capped {
-    grpc_call* call;  // null: ended
-    absl::Time until;
+  // From here on every call is refused with UNAVAILABLE / DRAINING.
+  void Close();
+  // Waits until no call is open; false when `limit` passed before that.
+  bool AwaitIdle(absl::Duration limit);
+  // Ends every open call with UNAVAILABLE.
+  void EndCalls();
+
+  // A call from its begin to its end.
+  struct Open {
+    grpc_call* call;
+    absl::Time until;    // when it is ended; infinite = it has no cap
+    absl::Status ended;  // not OK: the gate has ended it
   };
-  using CapEntry = std::list<Capped>::iterator;
-  CapEntry AddCapped(grpc_call* call, absl::Time now);
-  // True when the gate has ended the call.
-  bool RemoveCapped(CapEntry entry);
+  using Entry = std::list<Open>::iterator;
+  // `capped`: the gate ends the call when it takes too long.
+  Entry Enter(grpc_call* call, bool capped, absl::Time now);
+  // The call sends its status, so the cap no longer holds. Not OK: the gate has ended it.
+  absl::Status Uncap(Entry entry);
+  void Leave(Entry entry);
 
  private:
   struct Sweeper;
   void Sweep(absl::Time now);
   void Arm(absl::Time at) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool Idle() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    return capped_.empty() && uncapped_.empty();
+  }
 
   const ApiLimits limits_;
   RateLimiter starts_;
   RateLimiter submits_;
   std::atomic<int64_t> reserved_{0};
+  std::atomic<bool> closed_{false};
   Timers& timers_;
   absl::Mutex mutex_;
-  std::list<Capped> capped_ ABSL_GUARDED_BY(mutex_);  // in the order of `until`
+  std::list<Open> capped_ ABSL_GUARDED_BY(mutex_);  // in the order of `until`
+  std::list<Open> uncapped_ ABSL_GUARDED_BY(mutex_);
   bool armed_ ABSL_GUARDED_BY(mutex_) = false;
   std::shared_ptr<Sweeper> sweeper_;
 };

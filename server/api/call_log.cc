@@ -44,7 +44,8 @@ bool HasOwnCap(absl::string_view method) {
 
 // These are served as bytes.
 bool ReceivesBytes(absl::string_view method) {
-  return absl::EndsWith(method, "/WatchJob") || absl::EndsWith(method, "/Write");
+  return absl::EndsWith(method, "/WatchJob") || absl::EndsWith(method, "/GetJob") ||
+         absl::EndsWith(method, "/Write");
 }
 
 std::string TraceId(const grpc::ServerContextBase& context) {
@@ -72,7 +73,7 @@ class CallLog : public grpc::experimental::Interceptor {
   // A call that never sent a status has lost its client.
   ~CallLog() override {
     if (!ended_) Count(absl::StatusCode::kCancelled);
-    Uncap();
+    if (entry_.has_value()) gate_.Leave(*entry_);
     gate_.Release(reserved_bytes_);
   }
 
@@ -97,8 +98,8 @@ class CallLog : public grpc::experimental::Interceptor {
     call_->admission = gate_.Start(peer_, started_);
     Reserve(kCallBytes + (ReceivesStream(*info_) ? kChunkBytes : 0));
     const bool no_deadline = call_->deadline() == std::chrono::system_clock::time_point::max();
-    if (no_deadline && IsUnary(*info_) && !HasOwnCap(info_->method()))
-      cap_ = gate_.AddCapped(call_->c_call(), started_);
+    entry_ = gate_.Enter(call_->c_call(),
+                         no_deadline && IsUnary(*info_) && !HasOwnCap(info_->method()), started_);
   }
 
   void Reserve(int64_t bytes) {
@@ -117,17 +118,9 @@ class CallLog : public grpc::experimental::Interceptor {
     if (!ReceivesStream(*info_)) Reserve(bytes);
   }
 
-  // True when the gate has ended the call.
-  bool Uncap() {
-    const bool ended = cap_.has_value() && gate_.RemoveCapped(*cap_);
-    cap_.reset();
-    return ended;
-  }
-
   void End(const grpc::Status& status) {
-    const absl::Status seen =
-        Uncap() ? absl::DeadlineExceededError("the cap of calls without a deadline")
-                : FromGrpc(status);
+    const absl::Status cut = entry_.has_value() ? gate_.Uncap(*entry_) : absl::OkStatus();
+    const absl::Status seen = cut.ok() ? FromGrpc(status) : cut;
     const double seconds = Count(seen.code());
     if (!seen.ok()) metrics_.RpcFailed(info_->method(), ReasonOf(seen));
     Write(seen, seconds);
@@ -144,9 +137,9 @@ class CallLog : public grpc::experimental::Interceptor {
     const absl::string_view method = info_->method();
     const bool bad =
         absl::IsInternal(status) || absl::IsUnknown(status) || absl::IsDataLoss(status);
-    const LogLevel level = bad              ? LogLevel::kError
-                           : IsOurs(method) ? LogLevel::kInfo
-                                            : LogLevel::kDebug;
+    const LogLevel level = !IsOurs(method) ? LogLevel::kDebug
+                           : bad           ? LogLevel::kError
+                                           : LogLevel::kInfo;
     Log(level, "rpc", status.ok() ? "ok" : status.message(),
         {{"method", method},
          {"peer", peer_},
@@ -167,7 +160,7 @@ class CallLog : public grpc::experimental::Interceptor {
   CallContext* const call_;  // null for calls of other services; gone before this object
   const absl::Time started_;
   const std::string peer_;
-  std::optional<CallGate::CapEntry> cap_;
+  std::optional<CallGate::Entry> entry_;
   int64_t reserved_bytes_ = 0;  // of the memory ledger
   bool ended_ = false;
 };

@@ -158,6 +158,7 @@ class LogStream : public grpc::ServerWriteReactor<v1::ReadLogResponse>,
 
   void WaitOrEnd(bool end) {
     if (end) return End(absl::OkStatus());
+    if (parts_.hub.going_away()) return End(DrainingStatus());
     const auto alive = shared_from_this();
     absl::MutexLock lock(&mutex_);
     if (news_ || cancelled_) {

@@ -39,6 +39,25 @@ void KeepHeader(v1::Job& job) {
     image.clear_data();
 }
 
+// Scheduler::Decorate has nothing to add.
+bool IsShownAsStored(const v1::Job& job) {
+  return !HasWorker(job.state()) && job.state() != v1::QUEUED;
+}
+
+template <typename Message>
+bool Parse(grpc::ByteBuffer bytes, Message& message) {
+  return grpc::SerializationTraits<Message>::Deserialize(&bytes, &message).ok();
+}
+
+grpc::Status Serialize(const v1::Job& job, grpc::ByteBuffer& bytes) {
+  bool own = false;
+  return grpc::SerializationTraits<v1::Job>::Serialize(job, &bytes, &own);
+}
+
+absl::Status NotARequest(absl::string_view type) {
+  return InvalidField("request", "INVALID_SPEC", absl::StrCat("is not a ", type));
+}
+
 }  // namespace
 
 grpc::ServerUnaryReactor* RobustnessServiceImpl::Submit(grpc::CallbackServerContext* context,
@@ -89,15 +108,29 @@ grpc::ServerUnaryReactor* RobustnessServiceImpl::RetryJob(grpc::CallbackServerCo
   });
 }
 
+// As bytes, so that a job that is answered as it is stored is not copied: most that are asked for
+// have ended, and results are large.
 grpc::ServerUnaryReactor* RobustnessServiceImpl::GetJob(grpc::CallbackServerContext* context,
-                                                        const v1::GetJobRequest* request,
-                                                        v1::Job* response) {
+                                                        const grpc::ByteBuffer* request,
+                                                        grpc::ByteBuffer* response) {
   if (auto* const refused = Refuse(context)) return refused;
-  absl::StatusOr<std::string> uid = JobUid(request->name());
+  v1::GetJobRequest parsed;
+  if (!Parse(*request, parsed)) return Answer(context, NotARequest("GetJobRequest"));
+  absl::StatusOr<std::string> uid = JobUid(parsed.name());
   if (!uid.ok()) return Answer(context, uid.status());
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  std::shared_ptr<const v1::Job> stored;
+  if (memory_ != nullptr) stored = memory_->FindInMemory(kLocalTenant, *uid);
+  if (stored != nullptr && IsShownAsStored(*stored)) {
+    reactor->Finish(Serialize(*stored, *response));
+    return reactor;
+  }
   parts_.store.GetJob(kLocalTenant, *std::move(uid),
-                      AnswerWith<v1::Job>(reactor, response, Decorator()));
+                      [this, reactor, response](absl::StatusOr<v1::Job> job) {
+                        if (!job.ok()) return reactor->Finish(ToGrpc(job.status()));
+                        parts_.scheduler.Decorate(*job);
+                        reactor->Finish(Serialize(*job, *response));
+                      });
   return reactor;
 }
 
@@ -141,12 +174,8 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* RobustnessServiceImpl::WatchJob(
     grpc::CallbackServerContext* context, const grpc::ByteBuffer* request) {
   if (auto* const refused = RefuseStream<grpc::ByteBuffer>(context)) return refused;
   v1::WatchJobRequest parsed;
-  grpc::ByteBuffer bytes = *request;
-  const grpc::Status read =
-      grpc::SerializationTraits<v1::WatchJobRequest>::Deserialize(&bytes, &parsed);
-  if (read.ok()) return watches_.Open(context, parsed);
-  return new FailedWriteStream<grpc::ByteBuffer>(
-      InvalidField("request", "INVALID_SPEC", "is not a WatchJobRequest"));
+  if (Parse(*request, parsed)) return watches_.Open(context, parsed);
+  return new FailedWriteStream<grpc::ByteBuffer>(NotARequest("WatchJobRequest"));
 }
 
 grpc::ServerUnaryReactor* RobustnessServiceImpl::WaitJob(grpc::CallbackServerContext* context,

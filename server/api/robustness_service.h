@@ -9,19 +9,21 @@
 #include "server/api/service_parts.h"
 #include "server/api/submitter.h"
 #include "server/api/watch_stream.h"
+#include "server/store/job_memory.h"
 
 namespace adamant {
 
 // Jobs; see robustness_service.proto. Thread-safe.
-class RobustnessServiceImpl : public v1::RobustnessService::WithRawCallbackMethod_WatchJob<
-                                  v1::RobustnessService::CallbackService> {
+class RobustnessServiceImpl : public v1::RobustnessService::WithRawCallbackMethod_GetJob<
+                                  v1::RobustnessService::WithRawCallbackMethod_WatchJob<
+                                      v1::RobustnessService::CallbackService>> {
  public:
   // Both are borrowed.
   RobustnessServiceImpl(ServiceParts& parts, CallGate& gate)
-      : parts_(parts), submitter_(parts, gate), watches_(parts) {}
-
-  // Drain: says GOING_AWAY to the watchers and ends their streams.
-  void GoAway() { watches_.GoAway(); }
+      : parts_(parts),
+        memory_(dynamic_cast<const JobMemory*>(&parts.store)),
+        submitter_(parts, gate),
+        watches_(parts) {}
 
   grpc::ServerUnaryReactor* TrainJob(grpc::CallbackServerContext* context,
                                      const v1::TrainJobRequest* request,
@@ -36,7 +38,8 @@ class RobustnessServiceImpl : public v1::RobustnessService::WithRawCallbackMetho
                                      const v1::RetryJobRequest* request,
                                      v1::Job* response) override;
   grpc::ServerUnaryReactor* GetJob(grpc::CallbackServerContext* context,
-                                   const v1::GetJobRequest* request, v1::Job* response) override;
+                                   const grpc::ByteBuffer* request,
+                                   grpc::ByteBuffer* response) override;
   grpc::ServerUnaryReactor* ListJobs(grpc::CallbackServerContext* context,
                                      const v1::ListJobsRequest* request,
                                      v1::ListJobsResponse* response) override;
@@ -76,6 +79,7 @@ class RobustnessServiceImpl : public v1::RobustnessService::WithRawCallbackMetho
   std::function<void(v1::Job&)> Decorator();
 
   ServiceParts& parts_;
+  const JobMemory* const memory_;  // null when the store has none
   Submitter submitter_;
   WatchStreams watches_;
 };

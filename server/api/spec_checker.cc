@@ -309,6 +309,13 @@ void SpecChecker::CheckAttackChoice(const std::string& field, v1::PluginSpec& at
                                     v1::ThreatModel& threat, bool inner) {
   const v1::PluginInfo* plugin = FindPlugin(Family("attack"), attack.name());
   CheckPlugin(absl::StrCat(field, "attack"), "attack", attack);
+  if (!inner && plugin != nullptr && HasTrait(plugin, "no_ball")) {
+    if (threat.norm() != v1::NORM_UNSPECIFIED)
+      Bad(absl::StrCat(field, "threat.norm"),
+          absl::StrCat("attack \"", plugin->name(),
+                       "\" has a budget of its own and takes no threat model; leave it out"));
+    return;
+  }
   CheckThreat(absl::StrCat(field, "threat"), threat);
   if (plugin == nullptr) return;
   if (inner && !HasTrait(plugin, "inner_ok")) {
@@ -344,6 +351,19 @@ void SpecChecker::CheckEntry(const std::string& field, v1::AttackEntry& entry) {
     CheckEpsilon(where, entry.threat().norm(), entry.epsilons(i));
     if (i > 0 && !(entry.epsilons(i) > entry.epsilons(i - 1))) Bad(where, "must be ascending");
   }
+}
+
+// A crafted set belongs to the attacks that replay one.
+void SpecChecker::CheckAdversarialSet(const v1::AttackSpec& spec) {
+  bool replays = false;
+  for (const v1::AttackEntry& entry : spec.attacks()) {
+    const v1::PluginInfo* plugin = FindPlugin(Family("attack"), entry.attack().name());
+    replays |= plugin != nullptr && HasTrait(plugin, "replays_set");
+  }
+  if (replays && !spec.has_adversarial_set())
+    Bad("spec.adversarial_set", "is missing: name the crafted set that attack transfer replays");
+  if (!replays && spec.has_adversarial_set())
+    Bad("spec.adversarial_set", "is replayed by no attack: add attack transfer");
 }
 
 void SpecChecker::CheckAnalyses(const std::string& field,

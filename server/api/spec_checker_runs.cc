@@ -7,6 +7,7 @@ namespace adamant {
 namespace {
 
 constexpr int kMaxAttacks = 64;
+constexpr int kMaxSeeds = 64;
 constexpr int kMaxBatch = 65536;
 constexpr int kMaxImages = 64;
 constexpr size_t kMaxInlineBytes = 1 << 20;
@@ -18,32 +19,30 @@ constexpr int kMaxSide = 4096;
 
 void SpecChecker::CheckAttack(v1::AttackSpec& spec) {
   CheckModelSource("spec.model", *spec.mutable_model(), /*training=*/false);
-  if (spec.has_adversarial_set())
-    NotServed("spec.adversarial_set", "evaluating a stored adversarial set");
+  CheckAdversarialSet(spec);
   CheckDataSource("spec.data", *spec.mutable_data(), "test");
   if (spec.attacks().empty()) Bad("spec.attacks", "is missing: name at least one attack");
   if (spec.attacks_size() > kMaxAttacks)
     Bad("spec.attacks", absl::StrCat("has more than ", kMaxAttacks));
   for (int i = 0; i < spec.attacks_size(); ++i)
     CheckEntry(absl::StrCat("spec.attacks[", i, "]"), *spec.mutable_attacks(i));
-  if (spec.mode() == v1::MIN_NORM) NotServed("spec.mode", "mode MIN_NORM");
   if (spec.mode() == v1::ATTACK_MODE_UNSPECIFIED) spec.set_mode(v1::EVALUATE);
   if (!spec.has_cascade()) spec.set_cascade(true);
   if (spec.depth().empty()) spec.set_depth("quick");
-  if (spec.depth() == "full")
-    NotServed("spec.depth", "the full validity report");
-  else if (spec.depth() != "quick")
+  if (spec.depth() != "quick" && spec.depth() != "full")
     Bad("spec.depth", "must be \"quick\" or \"full\"");
   if (spec.seeds().empty()) spec.add_seeds(0);
-  if (spec.seeds_size() > 1) NotServed("spec.seeds", "more than one seed");
+  if (spec.seeds_size() > kMaxSeeds) Bad("spec.seeds", absl::StrCat("has more than ", kMaxSeeds));
   if (spec.decision_draws() == 0) spec.set_decision_draws(20);
   Range("spec.decision_draws", spec.decision_draws(), 1, 10000);
   if (spec.has_declared_clean_accuracy())
-    NotServed("spec.declared_clean_accuracy", "the validity report");
+    Range("spec.declared_clean_accuracy", spec.declared_clean_accuracy(), 0, 1);
   if (spec.has_declared_certified_accuracy())
-    NotServed("spec.declared_certified_accuracy", "the validity report");
+    Range("spec.declared_certified_accuracy", spec.declared_certified_accuracy(), 0, 1);
   CheckAnalyses("spec.analyses", *spec.mutable_analyses());
-  if (spec.has_stop()) NotServed("spec.stop", "stopping early");
+  if (!(spec.stop().seconds() >= 0)) Bad("spec.stop.seconds", "must not be negative");
+  if (spec.stop().queries() < 0) Bad("spec.stop.queries", "must not be negative");
+  Range("spec.stop.robust_accuracy", spec.stop().robust_accuracy(), 0, 1);
   Range("spec.batch_size", spec.batch_size(), 0, kMaxBatch);
   Range("spec.compute_batch", spec.compute_batch(), 0, kMaxBatch);
   if (!spec.has_confidence_level()) spec.set_confidence_level(0.95);
@@ -61,9 +60,7 @@ void SpecChecker::CheckAttackOutputs(v1::AttackSpec& spec) {
     const std::string field = absl::StrCat("spec.outputs[", i, "]");
     if (!v1::AttackOutput_IsValid(spec.outputs(i)) ||
         spec.outputs(i) == v1::ATTACK_OUTPUT_UNSPECIFIED) {
-      Bad(field, "must be SUMMARY, SAMPLE_TABLE or ADVERSARIAL_EXAMPLES");
-    } else if (spec.outputs(i) == v1::CURVES) {
-      NotServed(field, "CURVES");
+      Bad(field, "must be SUMMARY, SAMPLE_TABLE, ADVERSARIAL_EXAMPLES or CURVES");
     }
   }
   if (spec.search_precision().empty()) spec.set_search_precision("fp32");

@@ -74,7 +74,9 @@ class WaitCall : public grpc::ServerUnaryReactor, public std::enable_shared_from
     parts_.store.GetJob(kLocalTenant, uid_,
                         [alive = shared_from_this(), last_look](absl::StatusOr<v1::Job> job) {
                           if (!job.ok()) return alive->End(job.status());
-                          if (IsTerminal(job->state()) || last_look) alive->Answer(*std::move(job));
+                          if (IsTerminal(job->state()) || last_look)
+                            return alive->Answer(*std::move(job));
+                          if (alive->parts_.hub.going_away()) alive->End(DrainingStatus());
                         });
   }
 

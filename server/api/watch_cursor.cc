@@ -113,6 +113,7 @@ WatchCursor::Next WatchCursor::Take(absl::Time now) {
 }
 
 bool WatchCursor::HasMore() const {
+  if (batch_ != nullptr) return Wanted(batch_->events[batch_index_]);
   SharedEvent next;
   return Peek(next) == EventRing::Found::kEvent && Wanted(next);
 }

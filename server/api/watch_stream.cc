@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -66,22 +67,7 @@ class WatchStream : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
     });
   }
 
-  void GoAway() {
-    {
-      absl::MutexLock lock(&mutex_);
-      going_away_ = true;
-    }
-    if (const auto alive = weak_from_this().lock()) Wake(alive);
-  }
-
-  void OnWriteDone(bool ok) override {
-    {
-      absl::MutexLock lock(&mutex_);
-      writing_ = false;
-      if (!ok) broken_ = true;
-    }
-    Advance();
-  }
+  void OnWriteDone(bool ok) override { Advance(ok); }
 
   void OnCancel() override {
     {
@@ -92,7 +78,7 @@ class WatchStream : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
   }
 
   void OnDone() override {
-    streams_.Remove(this);
+    streams_.Remove();
     // Not on this thread: it may be inside the hub's or gRPC's own call.
     std::shared_ptr<WatchStream> last = std::move(self_);
     parts_.timers.At(absl::Now(), [last] { last->subscription_.reset(); });
@@ -184,7 +170,7 @@ class WatchStream : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
     }
     if (next.event.has_value()) return Write(*next.event, now);
     if (subscription_->gone()) return Finish(ResourceNotFound("job", request_.name()));
-    if (going_away_) {
+    if (parts_.hub.going_away()) {
       said_goodbye_ = true;
       return Write(cursor_.Mark(v1::GOING_AWAY, now), now);
     }
@@ -227,7 +213,8 @@ class WatchStream : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
     return Step::kFinish;
   }
 
-  void Advance() {
+  // `written`: how a write ended, if one did.
+  void Advance(std::optional<bool> written = std::nullopt) {
     const std::shared_ptr<WatchStream> alive = weak_from_this().lock();
     if (alive == nullptr) return;
     Step step;
@@ -235,6 +222,10 @@ class WatchStream : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
     absl::Status end;
     {
       absl::MutexLock lock(&mutex_);
+      if (written.has_value()) {
+        writing_ = false;
+        broken_ = broken_ || !*written;
+      }
       wake_at_ = absl::InfiniteFuture();
       step = Decide(absl::Now());
       after = cursor_.seq();
@@ -292,7 +283,6 @@ class WatchStream : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
   bool writing_ ABSL_GUARDED_BY(mutex_) = false;
   bool finished_ ABSL_GUARDED_BY(mutex_) = false;
   bool broken_ ABSL_GUARDED_BY(mutex_) = false;  // the client is gone
-  bool going_away_ ABSL_GUARDED_BY(mutex_) = false;
   bool said_goodbye_ ABSL_GUARDED_BY(mutex_) = false;
   bool terminal_sent_ ABSL_GUARDED_BY(mutex_) = false;
   absl::Status end_ ABSL_GUARDED_BY(mutex_);
@@ -303,11 +293,10 @@ class WatchStream : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
 };
 
 absl::Status WatchStreams::Admit() const {
-  const int open = static_cast<int>(open_.size());
   const ApiLimits& limits = parts_.limits;
-  if (open >= limits.max_watchers) return TooManyWatchers(limits.max_watchers);
+  if (open_ >= limits.max_watchers) return TooManyWatchers(limits.max_watchers);
   // The local tenant is the only one.
-  if (open >= limits.max_watchers_per_tenant)
+  if (open_ >= limits.max_watchers_per_tenant)
     return TooManyWatchers(limits.max_watchers_per_tenant);
   return absl::OkStatus();
 }
@@ -315,29 +304,20 @@ absl::Status WatchStreams::Admit() const {
 grpc::ServerWriteReactor<grpc::ByteBuffer>* WatchStreams::Open(grpc::CallbackServerContext* context,
                                                                const v1::WatchJobRequest& request) {
   const auto stream = std::make_shared<WatchStream>(parts_, *this, context, request);
-  bool going_away;
   {
     absl::MutexLock lock(&mutex_);
     if (absl::Status refused = Admit(); !refused.ok())
       return new FailedWriteStream<grpc::ByteBuffer>(refused);
-    open_.insert(stream.get());
-    going_away = going_away_;
+    ++open_;
   }
   WatchStream* const reactor = stream.get();
   stream->Start();
-  if (going_away) stream->GoAway();
   return reactor;
 }
 
-void WatchStreams::GoAway() {
+void WatchStreams::Remove() {
   absl::MutexLock lock(&mutex_);
-  going_away_ = true;
-  for (WatchStream* stream : open_) stream->GoAway();
-}
-
-void WatchStreams::Remove(WatchStream* stream) {
-  absl::MutexLock lock(&mutex_);
-  open_.erase(stream);
+  --open_;
 }
 
 }  // namespace adamant

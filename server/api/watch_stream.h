@@ -5,8 +5,6 @@
 #include <grpcpp/support/byte_buffer.h>
 #include <grpcpp/support/server_callback.h>
 
-#include <set>
-
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
 #include "adamant/v1/robustness_service.pb.h"
@@ -16,8 +14,8 @@ namespace adamant {
 
 class WatchStream;
 
-// The open watches, so that they can be counted and a drain can say goodbye to them. Must outlive
-// its streams. Thread-safe.
+// Opens watches, up to a limit. When the hub goes away they send GOING_AWAY and end with
+// UNAVAILABLE / DRAINING. Must outlive its streams. Thread-safe.
 class WatchStreams {
  public:
   explicit WatchStreams(ServiceParts& parts) : parts_(parts) {}
@@ -28,18 +26,14 @@ class WatchStreams {
   grpc::ServerWriteReactor<grpc::ByteBuffer>* Open(grpc::CallbackServerContext* context,
                                                    const v1::WatchJobRequest& request);
 
-  // Sends GOING_AWAY to every watcher, then ends the streams with UNAVAILABLE / DRAINING.
-  void GoAway();
-
  private:
   friend class WatchStream;
   absl::Status Admit() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void Remove(WatchStream* stream);
+  void Remove();
 
   ServiceParts& parts_;
   absl::Mutex mutex_;
-  bool going_away_ ABSL_GUARDED_BY(mutex_) = false;
-  std::set<WatchStream*> open_ ABSL_GUARDED_BY(mutex_);
+  int open_ ABSL_GUARDED_BY(mutex_) = 0;
 };
 
 }  // namespace adamant

@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/failpoint.h"
 #include "common/status_macros.h"
+#include "server/jobs/estimate.h"
 #include "server/jobs/job.h"
 #include "server/store/await.h"
 
@@ -108,7 +109,12 @@ void Attempt::OnWorker(WorkerLink& link) {
   start.set_device(place_.device);
   start.set_threads(place_.threads);
   start.set_micro_batch_divisor(attempt_.micro_batch_divisor());
-  start.set_memory_limit_bytes(job_.options().resources().host_memory_bytes());
+  const v1::Resources& limits = job_.options().resources();
+  start.set_memory_limit_bytes(limits.host_memory_bytes());
+  const auto device = services_.options.device_memory_bytes.find(place_.device);
+  if (device != services_.options.device_memory_bytes.end()) {
+    start.set_device_memory_fraction(DeviceShare(limits.gpu_memory_bytes(), device->second));
+  }
   watchdog_.emplace(services_.clock.Steady());
   ADAMANT_FAILPOINT("start.before");
   Send(std::move(frame), package_->descriptors());

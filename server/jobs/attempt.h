@@ -87,7 +87,8 @@ class Attempt {
   void OnExit(int wait_status, const absl::Status& over_limit);
 
   // A fenced write while the worker runs. ABORTED: the attempt lost its job and is over.
-  absl::Status Change(std::function<absl::Status(JobDraft&)> apply);
+  // `may_linger` as in JobChange.
+  absl::Status Change(std::function<absl::Status(JobDraft&)> apply, bool may_linger = false);
   // Publishes an output and stores what names it; tells the worker how it went.
   void Publish(int64_t output_id, const v1::BlobRef& blob,
                std::function<absl::Status(JobDraft&)> apply);

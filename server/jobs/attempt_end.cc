@@ -108,7 +108,7 @@ void Attempt::ProtocolError(absl::string_view what) {
   Kill(v1::ATTEMPT_WORKER_LOST, absl::StrCat("the worker broke the protocol: ", what));
 }
 
-absl::Status Attempt::Change(std::function<absl::Status(JobDraft&)> apply) {
+absl::Status Attempt::Change(std::function<absl::Status(JobDraft&)> apply, bool may_linger) {
   if (fenced_ || CurrentStop().reason >= StopReason::kFence)
     return absl::AbortedError("the attempt is fenced");
   const auto stamped = [this, apply = std::move(apply)](JobDraft& draft) {
@@ -119,7 +119,8 @@ absl::Status Attempt::Change(std::function<absl::Status(JobDraft&)> apply) {
                    "",
                    attempt_.fence(),
                    {v1::STARTING, v1::RUNNING, v1::PAUSING, v1::CANCELLING},
-                   stamped};
+                   stamped,
+                   may_linger};
   const absl::Status status = Await<v1::Job>([&](Reply<v1::Job> reply) {
                                 services_.store.ChangeJob(std::move(change), std::move(reply));
                               }).status();

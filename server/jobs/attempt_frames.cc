@@ -96,7 +96,7 @@ void Attempt::OnMetric(const v1::MetricEvent& metric) {
   }
   const bool warn = nonfinite && !std::exchange(warned_nonfinite_, true);
   if (accepted.points().empty() && !warn) return;
-  Change([&](JobDraft& draft) {
+  const auto store = [&](JobDraft& draft) {
     const absl::Time now = services_.clock.Wall();
     for (const v1::MetricPoint& point : accepted.points()) SetLatest(draft.job, point);
     if (!accepted.points().empty()) *AddEvent(draft, v1::METRIC, now).mutable_metric() = accepted;
@@ -106,7 +106,8 @@ void Attempt::OnMetric(const v1::MetricEvent& metric) {
       warning.set_text("a metric was NaN or infinite; such points are not kept");
     }
     return absl::OkStatus();
-  }).IgnoreError();
+  };
+  Change(store, /*may_linger=*/!warn).IgnoreError();
 }
 
 void Attempt::OnWarning(const v1::WarningEvent& warning) {

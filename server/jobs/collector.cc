@@ -102,6 +102,7 @@ void Collector::TendLoop() {
     const absl::Time now = options_.now();
     if (now >= next_sweep) {
       LogFailure("looking for stray objects", Sweep().status());
+      LogFailure("looking for stray logs", SweepLogs().status());
       next_sweep = now + options_.sweep_every;
     }
     if (now >= next_round) {
@@ -217,6 +218,25 @@ absl::StatusOr<int64_t> Collector::Sweep() {
   ASSIGN_OR_RETURN(rows, RowsOf(strays));
   drop_owned();
   return wrong + RemoveObjects(strays);
+}
+
+absl::StatusOr<int64_t> Collector::SweepLogs() {
+  if (options_.log_folder.empty()) return 0;
+  int64_t removed = 0;
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(options_.log_folder, error)) {
+    if (stopping()) return removed;
+    // A job has its first event as long as it exists, and its folder never before it.
+    const EventQuery first{entry.path().filename().string(), 0, 1, {}};
+    ASSIGN_OR_RETURN(const EventPage page, Await<EventPage>([&](Reply<EventPage> reply) {
+                       store_.ReadEvents(first, std::move(reply));
+                     }));
+    if (!page.events.empty()) continue;
+    std::filesystem::remove_all(entry.path(), error);
+    if (!error) ++removed;
+  }
+  if (removed > 0) Log(LogLevel::kInfo, "logs_removed", "their jobs are gone", {{"jobs", removed}});
+  return removed;
 }
 
 absl::StatusOr<bool> Collector::BackUpIfDue() {

@@ -25,6 +25,7 @@ struct CollectorOptions {
   absl::Duration lease = absl::Hours(24);           // before that it never is
   double high_water_ratio = 0.9;                    // of the volume; above it `lease` is enough
   absl::Duration scrub_pass = absl::Hours(72);      // one look at every object
+  std::string log_folder;                           // of job logs; empty = they are left alone
   std::string backup_folder;                        // empty = no backups
   absl::Duration backup_every = absl::Hours(24);
   absl::Duration first_backup_after = absl::Minutes(10);  // when there is none yet
@@ -32,8 +33,9 @@ struct CollectorOptions {
   std::function<absl::Time()> now = [] { return absl::Now(); };
 };
 
-// Keeps the data folder in order: removes blobs that nobody needs, objects that no row names and
-// stale uploads, reads every object once in a while, tends the reserve file and backs the store up.
+// Keeps the data folder in order: removes blobs that nobody needs, objects that no row names, stray
+// logs and stale uploads, reads every object once in a while, tends the reserve file and backs the
+// store up.
 //
 // A blob goes in three steps: its digest is condemned, its row removed where pins and leases allow
 // it (one transaction), and its object unlinked if no writer of the same digest came between; see
@@ -54,6 +56,10 @@ class Collector {
   // Sets objects of a wrong size aside and removes those that have no row and are older than a
   // lease. Returns how many objects that were. Blocks.
   absl::StatusOr<int64_t> Sweep();
+
+  // Removes the logs of jobs that are no more: a crash after a delete left them. Returns how many.
+  // Blocks.
+  absl::StatusOr<int64_t> SweepLogs();
 
   // Writes a backup when one is due and drops all but the newest few. True when it wrote one.
   absl::StatusOr<bool> BackUpIfDue();

@@ -112,4 +112,9 @@ v1::Resources EstimateResources(const v1::JobSpec& spec, const v1::Model* model,
   return resources;
 }
 
+double DeviceShare(int64_t bytes, int64_t device_bytes) {
+  if (bytes <= 0 || device_bytes <= 0) return 0;
+  return std::min(1.0, static_cast<double>(bytes) / static_cast<double>(device_bytes));
+}
+
 }  // namespace adamant

@@ -32,4 +32,8 @@ namespace adamant {
 v1::Resources EstimateResources(const v1::JobSpec& spec, const v1::Model* model,
                                 const v1::Dataset* data = nullptr);
 
+// The share of a device's memory that a worker may allocate so as to stay below `bytes`; 0, no
+// limit, when one of the two is unknown.
+double DeviceShare(int64_t bytes, int64_t device_bytes);
+
 }  // namespace adamant

@@ -201,6 +201,16 @@ int64_t EventHub::watchers() const {
   return watchers_;
 }
 
+void EventHub::GoAway() {
+  going_away_ = true;
+  std::vector<std::shared_ptr<Feed>> feeds;
+  {
+    absl::MutexLock lock(&mutex_);
+    for (const auto& [uid, feed] : feeds_) feeds.push_back(feed);
+  }
+  for (const std::shared_ptr<Feed>& feed : feeds) Wake(*feed);
+}
+
 void EventHub::OnJob(const v1::Job& job, const std::vector<v1::JobEvent>& new_events) {
   const std::string uid = UidOf(job);
   const bool has_worker = HasWorker(job.state());

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -75,6 +76,10 @@ class EventHub : public StoreObserver {
 
   int64_t watchers() const;
 
+  // The server ends: tells every watcher that there is news, namely going_away().
+  void GoAway();
+  bool going_away() const { return going_away_; }
+
   void OnJob(const v1::Job& job, const std::vector<v1::JobEvent>& new_events) override;
   void OnJobGone(const v1::Job& job) override;
 
@@ -88,6 +93,7 @@ class EventHub : public StoreObserver {
   static void FinishRead(Feed& feed, int64_t after, absl::StatusOr<EventPage> page);
 
   JobStore& store_;
+  std::atomic<bool> going_away_{false};
   mutable absl::Mutex mutex_;
   // By uid: jobs that have a worker or a watcher.
   absl::flat_hash_map<std::string, std::shared_ptr<Feed>> feeds_ ABSL_GUARDED_BY(mutex_);

@@ -9,7 +9,9 @@
 #include "common/error_reason.h"
 #include "common/serialize.h"
 #include "common/status_macros.h"
+#include "server/jobs/estimate.h"
 #include "server/jobs/inputs.h"
+#include "server/store/await.h"
 
 namespace adamant {
 namespace {
@@ -23,9 +25,10 @@ absl::Status Draining() {
 }
 
 absl::Status NoSlot() {
-  return WithReason(absl::ResourceExhaustedError("every slot is busy; try again, or submit an "
-                                                 "explain job, which waits for its turn"),
-                    "NO_INTERACTIVE_SLOT");
+  return WithReason(
+      absl::ResourceExhaustedError("every slot is busy, or what runs leaves too little memory; try "
+                                   "again, or submit an explain job, which waits for its turn"),
+      "NO_INTERACTIVE_SLOT");
 }
 
 // What the worker needs to load the model, and nothing of the request.
@@ -131,10 +134,24 @@ absl::StatusOr<v1::ExplainResponse> InteractivePool::Serve(const Task& task) {
   RETURN_IF_ERROR(task.call->stop());
   ASSIGN_OR_RETURN(StartPackage package,
                    OpenModel(task.tenant, task.request.spec(), store_, blobs_));
-  ASSIGN_OR_RETURN(Lease * lease, Acquire(KeyOf(task.tenant, package), task));
+  ASSIGN_OR_RETURN(const v1::Resources needs, NeedsOf(task));
+  ASSIGN_OR_RETURN(Lease * lease, Acquire(KeyOf(task.tenant, package), needs, task));
   absl::StatusOr<v1::ExplainResponse> response = AskLease(*lease, task, std::move(package));
   PutBack(lease);
   return response;
+}
+
+// Those of a job that explains with this model: the worker serves calls of every size.
+absl::StatusOr<v1::Resources> InteractivePool::NeedsOf(const Task& task) {
+  if (options_.estimate == nullptr) return v1::Resources();
+  v1::JobSpec spec;
+  const v1::ModelSource& source = *spec.mutable_explain()->mutable_model() =
+      task.request.spec().model();
+  if (!source.has_model()) return options_.estimate(spec, nullptr, nullptr);
+  ASSIGN_OR_RETURN(const v1::Model model, Await<v1::Model>([&](Reply<v1::Model> reply) {
+                     store_.models().Get(task.tenant, source.model(), std::move(reply));
+                   }));
+  return options_.estimate(spec, &model, nullptr);
 }
 
 absl::StatusOr<v1::ExplainResponse> InteractivePool::AskLease(Lease& lease, const Task& task,
@@ -152,7 +169,8 @@ absl::StatusOr<v1::ExplainResponse> InteractivePool::AskLease(Lease& lease, cons
                     task.call->stop().ok();
   if (!warm || died) {
     lease.worker.reset();
-    ASSIGN_OR_RETURN(lease.worker, InteractiveWorker::Start(workers_, slot, std::move(package)));
+    ASSIGN_OR_RETURN(lease.worker, InteractiveWorker::Start(workers_, slot, std::move(package),
+                                                            LimitsOf(lease.needs, slot.device)));
     response = ask();
   }
   if (!response.ok()) return response;
@@ -161,29 +179,44 @@ absl::StatusOr<v1::ExplainResponse> InteractivePool::AskLease(Lease& lease, cons
   return response;
 }
 
+WorkerLimits InteractivePool::LimitsOf(const v1::Resources& needs,
+                                       const std::string& device) const {
+  if (device == "cpu") return {.resident_bytes = needs.host_memory_bytes()};
+  const auto total = options_.device_memory_bytes.find(device);
+  if (total == options_.device_memory_bytes.end()) return {};
+  return {.device_fraction = DeviceShare(needs.gpu_memory_bytes(), total->second)};
+}
+
 absl::StatusOr<InteractivePool::Lease*> InteractivePool::Acquire(const std::string& key,
+                                                                 const v1::Resources& needs,
                                                                  const Task& task) {
   const absl::Time until = std::min(task.arrived + options_.slot_wait, task.deadline);
   while (true) {
     RETURN_IF_ERROR(task.call->stop());
-    std::unique_ptr<Lease> other;
     {
       absl::MutexLock lock(&mutex_);
       if (Lease* lease = TakeIdle(key); lease != nullptr) return lease;
     }
-    std::optional<int> slot = scheduler_.TryHoldSlot([this](int held) { OnSlotWanted(held); });
-    absl::MutexLock lock(&mutex_);
-    if (!slot.has_value()) {
+    const std::optional<int> slot =
+        scheduler_.TryHoldSlot(needs, [this](int held) { OnSlotWanted(held); });
+    std::unique_ptr<Lease> other;
+    {
+      absl::MutexLock lock(&mutex_);
+      if (slot.has_value()) {
+        Lease& lease = *leases_.emplace_back(std::make_unique<Lease>());
+        lease.key = key;
+        lease.needs = needs;
+        lease.slot = *slot;
+        return &lease;
+      }
       other = TakeOldestIdle();
-      if (other != nullptr) slot = other->slot;
     }
-    if (slot.has_value()) {
-      Lease& lease = *leases_.emplace_back(std::make_unique<Lease>());
-      lease.key = key;
-      lease.slot = *slot;
-      return &lease;
+    if (other != nullptr) {
+      Drop(std::move(other));
+      continue;
     }
     if (absl::Now() >= until) return NoSlot();
+    absl::MutexLock lock(&mutex_);
     mutex_.AwaitWithTimeout(absl::Condition(&closed_), kLookAgain);
   }
 }
@@ -230,12 +263,13 @@ void InteractivePool::PutBack(Lease* lease) {
 
 void InteractivePool::Drop(std::unique_ptr<Lease> lease) {
   const int slot = lease->slot;
+  const AttemptOver over = lease->worker == nullptr ? AttemptOver() : lease->worker->over();
   lease.reset();  // the process is gone before its slot is free
   {
     absl::MutexLock lock(&mutex_);
     wanted_.erase(slot);
   }
-  scheduler_.ReleaseSlot(slot);
+  scheduler_.ReleaseSlot(slot, over);
 }
 
 bool InteractivePool::Expired(const Lease& lease, absl::Time now) const {

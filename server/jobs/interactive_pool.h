@@ -2,6 +2,8 @@
 #pragma once
 
 #include <deque>
+#include <functional>
+#include <map>
 #include <memory>
 #include <set>
 #include <string>
@@ -26,11 +28,16 @@ struct InteractiveOptions {
   absl::Duration idle_limit = absl::Seconds(60);
   absl::Duration cancel_grace = absl::Seconds(2);  // from Cancel to the end of the worker
   size_t max_waiting = 64;                         // calls without a thread yet
+  // What a worker may use; unset = nothing is limited. As in SchedulerOptions.
+  std::function<v1::Resources(const v1::JobSpec&, const v1::Model* model, const v1::Dataset* data)>
+      estimate;
+  std::map<std::string, int64_t> device_memory_bytes;
 };
 
 // Answers interactive explanations. A worker process is leased to one tenant and one model and
-// holds a slot; it stays warm while it is idle, until its time is over, a queued job or another
-// model needs the slot, or the server drains. Nothing is stored. Thread-safe.
+// holds a slot and the memory that an explain job with this model is taken to need, which it must
+// not exceed; it stays warm while it is idle, until its time is over, a queued job or another model
+// needs the slot or the memory, or the server drains. Nothing is stored. Thread-safe.
 class InteractivePool {
  public:
   // All are borrowed and must outlive the pool.
@@ -61,7 +68,8 @@ class InteractivePool {
     Reply<v1::ExplainResponse> reply;
   };
   struct Lease {
-    std::string key;  // tenant and model
+    std::string key;      // tenant and model
+    v1::Resources needs;  // what its slot promises and its worker must not exceed
     int slot = -1;
     std::unique_ptr<InteractiveWorker> worker;
     bool busy = true;
@@ -71,10 +79,13 @@ class InteractivePool {
   void Work();
   void Tend();
   absl::StatusOr<v1::ExplainResponse> Serve(const Task& task);
+  absl::StatusOr<v1::Resources> NeedsOf(const Task& task);
+  WorkerLimits LimitsOf(const v1::Resources& needs, const std::string& device) const;
   absl::StatusOr<v1::ExplainResponse> AskLease(Lease& lease, const Task& task,
                                                StartPackage package);
   // A lease for `key`: a warm one, or one without a worker on a slot of its own.
-  absl::StatusOr<Lease*> Acquire(const std::string& key, const Task& task);
+  absl::StatusOr<Lease*> Acquire(const std::string& key, const v1::Resources& needs,
+                                 const Task& task);
   Lease* TakeIdle(const std::string& key) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // The lease with the longest idle time, out of the list; nullptr when all are busy.
   std::unique_ptr<Lease> TakeOldestIdle() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

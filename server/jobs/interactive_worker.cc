@@ -10,6 +10,7 @@
 #include "common/error_reason.h"
 #include "common/sealed_memory.h"
 #include "common/status_macros.h"
+#include "server/jobs/outcome.h"
 
 namespace adamant {
 namespace {
@@ -49,30 +50,44 @@ absl::Status CheckResponse(const v1::ExplainResponse& response, int images) {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<InteractiveWorker>> InteractiveWorker::Start(WorkerPool& pool,
-                                                                            const Slot& slot,
-                                                                            StartPackage package) {
+absl::StatusOr<std::unique_ptr<InteractiveWorker>> InteractiveWorker::Start(
+    WorkerPool& pool, const Slot& slot, StartPackage package, const WorkerLimits& limits) {
   ASSIGN_OR_RETURN(ReadyWorker ready, pool.Take());
   worker::v1::Frame frame;
   worker::v1::Start& start = *frame.mutable_start() = std::move(package.start);
   start.set_interactive(true);
   start.set_device(slot.device);
   start.set_threads(slot.threads);
+  start.set_memory_limit_bytes(limits.resident_bytes);
+  start.set_device_memory_fraction(limits.device_fraction);
+  ready.process->LimitResident(limits.resident_bytes);
   RETURN_IF_ERROR(ready.process->Send(std::move(frame), package.descriptors()));
   return std::unique_ptr<InteractiveWorker>(new InteractiveWorker(std::move(ready.process)));
 }
 
-absl::Status InteractiveWorker::Lost() {
+absl::Status InteractiveWorker::Lost(const WorkerNews& news) {
   usable_ = false;
-  return WithReason(absl::UnavailableError("the worker of this model ended; try again"),
-                    "WORKER_LOST");
+  over_.killed = !news.error.ok();
+  if (const auto status = process_->wait_status(); status.has_value())
+    over_.outcome = EndOfSilentWorker(*status).outcome;
+  if (absl::IsResourceExhausted(news.error)) over_.outcome = v1::ATTEMPT_OUT_OF_MEMORY;
+  if (over_.outcome != v1::ATTEMPT_OUT_OF_MEMORY) {
+    return WithReason(absl::UnavailableError("the worker of this model ended; try again"),
+                      "WORKER_LOST");
+  }
+  return WithReason(
+      absl::ResourceExhaustedError(
+          "the explanation needs more memory than an interactive one may use; ask for less, or "
+          "submit an explain job with the host_memory_bytes that it needs"),
+      "MEMORY_FULL");
 }
 
 absl::Status InteractiveWorker::Send(const v1::ExplainRequest& request) {
   ASSIGN_OR_RETURN(const Descriptor file, SealedMemory(request.SerializeAsString()));
   worker::v1::Frame frame;
   frame.mutable_explain_call()->set_id(++calls_);
-  return process_->Send(std::move(frame), {file.get()}).ok() ? absl::OkStatus() : Lost();
+  return process_->Send(std::move(frame), {file.get()}).ok() ? absl::OkStatus()
+                                                             : Lost({WorkerNews::kExited});
 }
 
 absl::StatusOr<v1::ExplainResponse> InteractiveWorker::Ask(const v1::ExplainRequest& request,
@@ -103,11 +118,12 @@ absl::StatusOr<v1::ExplainResponse> InteractiveWorker::Await(InteractiveCall& ca
       }
     } else if (absl::Now() >= deadline) {
       usable_ = false;
+      over_.killed = true;
       return stopped;
     }
     const WorkerNews news = process_->Next(deadline);
     if (news.kind == WorkerNews::kExited || news.kind == WorkerNews::kBroken) {
-      const absl::Status lost = Lost();
+      const absl::Status lost = Lost(news);
       return stopped.ok() ? lost : stopped;
     }
     if (news.kind != WorkerNews::kFrame) continue;
@@ -126,14 +142,15 @@ absl::StatusOr<v1::ExplainResponse> InteractiveWorker::Read(const ReceivedFrame&
     const v1::AttemptOutcome outcome = answer.outcome();
     usable_ = outcome == v1::ATTEMPT_USER_ERROR || outcome == v1::ATTEMPT_DATA_ERROR ||
               outcome == v1::ATTEMPT_NUMERICAL;
+    if (!usable_) over_.outcome = CheckedOutcome(outcome);
     return ErrorOf(answer);
   }
   v1::ExplainResponse response;
-  if (received.descriptors.size() != 1) return Lost();
+  if (received.descriptors.size() != 1) return Lost({WorkerNews::kBroken});
   const auto view = OpenSealedMemory(received.descriptors[0].get(), kMaxResponseBytes);
   if (!view.ok() ||
       !response.ParseFromArray((*view)->bytes().data(), static_cast<int>((*view)->bytes().size())))
-    return Lost();
+    return Lost({WorkerNews::kBroken});
   RETURN_IF_ERROR(CheckResponse(response, images));
   return response;
 }

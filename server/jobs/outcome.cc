@@ -118,6 +118,22 @@ AttemptEnd MakeEnd(v1::AttemptOutcome outcome, absl::StatusCode code, std::strin
   return end;
 }
 
+// Whether the same spec gives the same result again. A training tells it itself; what is evaluated
+// in one go depends on nothing but its spec.
+void SetReproducible(v1::Job& job) {
+  const v1::JobReport& report = job.result();
+  if (report.has_train()) {
+    job.set_reproducible(report.train().reproducible());
+    job.set_reproducible_reason(report.train().reproducible_reason());
+    job.set_fingerprint(report.train().fingerprint());
+    return;
+  }
+  job.set_reproducible(job.attempts_size() == 1);
+  if (!job.reproducible()) job.set_reproducible_reason("it took more than one attempt");
+  job.set_fingerprint(report.has_attack() ? report.attack().fingerprint()
+                                          : report.explain().fingerprint());
+}
+
 }  // namespace
 
 Verdict Judge(const v1::Job& job, const AttemptEnd& end, absl::Duration retry_base) {
@@ -227,7 +243,10 @@ absl::Status EndAttempt(JobDraft& draft, const AttemptEnd& end, const Verdict& v
   if (end.outcome != v1::ATTEMPT_SUCCEEDED && end.error.code() != 0)
     *attempt.mutable_error() = end.error;
   if (verdict.charged) job.set_charged_attempts(job.charged_attempts() + 1);
-  if (verdict.state == v1::SUCCEEDED) *job.mutable_result() = *end.report;
+  if (verdict.state == v1::SUCCEEDED) {
+    *job.mutable_result() = *end.report;
+    SetReproducible(job);
+  }
   if (verdict.state == v1::FAILED) *job.mutable_error() = end.error;
 
   const bool directly = CanMove(job.state(), verdict.state);

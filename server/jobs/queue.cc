@@ -64,6 +64,7 @@ LiveJob* JobQueue::Find(const std::string& uid) {
 LiveJob JobQueue::Make(const v1::Job& job) const {
   LiveJob live;
   live.tenant = job.tenant();
+  live.kind = job.kind();
   live.priority = job.options().priority();
   live.references = ReferencesOf(job.spec());
   const v1::ModelSource& model = ModelSourceOf(job.spec());

@@ -20,6 +20,7 @@ namespace adamant {
 // What the scheduler knows about one job that is not terminal. Times are steady unless said.
 struct LiveJob {
   std::string tenant;
+  v1::JobKind kind = v1::JOB_KIND_UNSPECIFIED;
   v1::JobState state = v1::QUEUED;
   int priority = 0;
   absl::Time queue_time;                               // wall

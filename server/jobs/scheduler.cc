@@ -70,8 +70,8 @@ class Scheduler::Impl final : public StoreObserver, private JobRunner {
     absl::MutexLock lock(&mutex_);
     return core_.Status();
   }
-  std::optional<int> TryHoldSlot(std::function<void(int)> wanted);
-  void ReleaseSlot(int slot);
+  std::optional<int> TryHoldSlot(const v1::Resources& needs, std::function<void(int)> wanted);
+  void ReleaseSlot(int slot, const AttemptOver& over);
   void SetAdmission(bool open);
   void Requeue(absl::Duration grace);
   void Drain(absl::Duration grace);
@@ -291,14 +291,15 @@ void Scheduler::Impl::Decorate(v1::Job& job) {
   *job.mutable_queue() = core_.Describe(UidOf(job));
 }
 
-std::optional<int> Scheduler::Impl::TryHoldSlot(std::function<void(int)> wanted) {
+std::optional<int> Scheduler::Impl::TryHoldSlot(const v1::Resources& needs,
+                                                std::function<void(int)> wanted) {
   absl::MutexLock lock(&mutex_);
-  return core_.TryHoldSlot(std::move(wanted));
+  return core_.TryHoldSlot(needs, std::move(wanted));
 }
 
-void Scheduler::Impl::ReleaseSlot(int slot) {
+void Scheduler::Impl::ReleaseSlot(int slot, const AttemptOver& over) {
   absl::MutexLock lock(&mutex_);
-  core_.ReleaseSlot(slot);
+  core_.ReleaseSlot(slot, over);
   dirty_ = true;
 }
 
@@ -385,10 +386,11 @@ void Scheduler::RegisterDataset(std::string tenant, v1::Dataset dataset,
 
 void Scheduler::Decorate(v1::Job& job) const { impl_->Decorate(job); }
 SchedulerStatus Scheduler::status() const { return impl_->status(); }
-std::optional<int> Scheduler::TryHoldSlot(std::function<void(int)> wanted) {
-  return impl_->TryHoldSlot(std::move(wanted));
+std::optional<int> Scheduler::TryHoldSlot(const v1::Resources& needs,
+                                          std::function<void(int)> wanted) {
+  return impl_->TryHoldSlot(needs, std::move(wanted));
 }
-void Scheduler::ReleaseSlot(int slot) { impl_->ReleaseSlot(slot); }
+void Scheduler::ReleaseSlot(int slot, const AttemptOver& over) { impl_->ReleaseSlot(slot, over); }
 void Scheduler::StopAdmission() { impl_->SetAdmission(false); }
 void Scheduler::ResumeAdmission() { impl_->SetAdmission(true); }
 void Scheduler::Requeue(absl::Duration grace) { impl_->Requeue(grace); }

@@ -22,6 +22,7 @@
 namespace adamant {
 
 class Clock;
+struct AttemptOver;
 class RunObserver;
 
 // What a device says of itself, beside what the scheduler placed there.
@@ -111,12 +112,13 @@ class Scheduler {
   void Decorate(v1::Job& job) const;
   SchedulerStatus status() const;
 
-  // Takes a free slot out of the scheduler's hands, for interactive work; nullopt when none is free
-  // or nothing new starts. `wanted`, which must not block and must not call the scheduler, is
-  // called with the slot whenever a queued job could use it or the server drains: give it back
-  // soon.
-  std::optional<int> TryHoldSlot(std::function<void(int slot)> wanted);
-  void ReleaseSlot(int slot);
+  // Takes a free slot out of the scheduler's hands, for interactive work that needs the host and
+  // device memory of `needs`; nullopt when none is free, too little memory is left, or nothing new
+  // starts. `wanted`, which must not block and must not call the scheduler, is called with the slot
+  // whenever a queued job could use it or its memory, or the server drains: give it back soon.
+  std::optional<int> TryHoldSlot(const v1::Resources& needs, std::function<void(int slot)> wanted);
+  // `over` says how the work ended: a device at which a worker was killed is probed first.
+  void ReleaseSlot(int slot, const AttemptOver& over);
 
   // Drain, first step: no submit, no registration, no new attempt.
   void StopAdmission();

@@ -81,6 +81,8 @@ void SchedulerCore::OnAttemptOver(const std::string& uid, const AttemptOver& ove
   ChargeSlots(now);
   const absl::Time lease_end = std::min(found->second.lease_end, now + options_.lease_ttl);
   board_.Free(found->second.slot, over, now);
+  if (over.outcome == v1::ATTEMPT_SUCCEEDED)
+    forecast_.OnRun(found->second.kind, now - found->second.since);
   running_.erase(found);
   ++version_;
   LiveJob* job = queue_.Find(uid);
@@ -210,35 +212,42 @@ void SchedulerCore::Place(absl::Time now) {
                         [&](const JobQueue::Place& place) { return Starved(*place.job, now); });
   for (const JobQueue::Place& place : order) {
     LiveJob& job = *place.job;
-    if (job.held || job.not_before > now || now >= job.queue_deadline ||
-        queue_.CheckInputs(job).kind != Readiness::kReady)
-      continue;
+    if (!MayStart(job, now)) continue;
     const SlotBoard::Fit fit = board_.Find(job, now);
     if (fit.slot >= 0) {
       Start(*place.uid, job, fit.slot, now);
     } else if (!fit.too_large) {
-      return RecallSlots();  // no slot is left
-    } else if (Starved(job, now)) {
-      return;  // the room that is left is kept for it
+      return RecallSlots();                         // no slot is left
+    } else if (RecallSlots(); Starved(job, now)) {  // they hold memory too
+      return;                                       // the room that is left is kept for it
     } else {
       job.skipped_since = std::min(job.skipped_since, now);
     }
   }
 }
 
+bool SchedulerCore::MayStart(const LiveJob& job, absl::Time now) const {
+  return !job.held && job.not_before <= now && now < job.queue_deadline &&
+         queue_.CheckInputs(job).kind == Readiness::kReady;
+}
+
 void SchedulerCore::RecallSlots() const {
   for (const auto& [slot, wanted] : held_) wanted(slot);
 }
 
-std::optional<int> SchedulerCore::TryHoldSlot(std::function<void(int)> wanted) {
-  const int slot = open_ ? board_.Hold(clock_.Steady()) : -1;
+std::optional<int> SchedulerCore::TryHoldSlot(const v1::Resources& needs,
+                                              std::function<void(int)> wanted) {
+  LiveJob job;
+  job.host_bytes = needs.host_memory_bytes();
+  job.device_bytes = needs.gpu_memory_bytes();
+  const int slot = open_ ? board_.Hold(job, clock_.Steady()) : -1;
   if (slot < 0) return std::nullopt;
   held_[slot] = std::move(wanted);
   return slot;
 }
 
-void SchedulerCore::ReleaseSlot(int slot) {
-  if (held_.erase(slot) > 0) board_.Free(slot, {}, clock_.Steady());
+void SchedulerCore::ReleaseSlot(int slot, const AttemptOver& over) {
+  if (held_.erase(slot) > 0) board_.Free(slot, over, clock_.Steady());
 }
 
 void SchedulerCore::SetAdmission(bool open) {
@@ -253,6 +262,8 @@ void SchedulerCore::Start(const std::string& uid, LiveJob& job, int slot, absl::
   Running& running = running_[uid];
   running.slot = slot;
   running.tenant = job.tenant;
+  running.kind = job.kind;
+  running.since = now;
   running.charged_until = now;
   ++version_;
   runner_.StartAttempt(uid, slot);
@@ -286,14 +297,33 @@ SchedulerCore::Snapshot::Rank SchedulerCore::RankOf(const std::string& uid) {
   const bool due = now - snapshot_.at >= kSnapshotEvery || queue_.queued() <= kCheapQueue;
   if (snapshot_.version != version_ && due) {
     ChargeSlots(now);
-    snapshot_ = {now, version_, {}};
-    int position = 0;
-    for (const JobQueue::Place& place : queue_.Order(share_, now))
-      snapshot_.ranks[*place.uid] = {++position, place.behind_fair_share};
+    RankQueue(now);
   }
   const auto found = snapshot_.ranks.find(uid);
   // One that came after the snapshot counts as the last until the next.
   return found == snapshot_.ranks.end() ? Snapshot::Rank{queue_.queued(), false} : found->second;
+}
+
+// A job that may not start yet leaves its turn to those behind it.
+void SchedulerCore::RankQueue(absl::Time now) {
+  snapshot_ = {now, version_, {}};
+  std::vector<v1::JobKind> kinds;
+  std::vector<Snapshot::Rank*> waiting;
+  const std::vector<JobQueue::Place> order = queue_.Order(share_, now);
+  snapshot_.ranks.reserve(order.size());
+  int position = 0;
+  for (const JobQueue::Place& place : order) {
+    Snapshot::Rank& rank = snapshot_.ranks[*place.uid];
+    rank = {++position, place.behind_fair_share};
+    if (!MayStart(*place.job, now)) continue;
+    kinds.push_back(place.job->kind);
+    waiting.push_back(&rank);
+  }
+  std::vector<StartForecast::Busy> busy;
+  for (const auto& [uid, running] : running_) busy.push_back({running.kind, running.since});
+  const int free = static_cast<int>(board_.size() - running_.size());
+  const std::vector<absl::Time> starts = forecast_.Starts(busy, free, kinds, now);
+  for (size_t i = 0; i < starts.size(); ++i) waiting[i]->start = starts[i];
 }
 
 v1::QueueInfo SchedulerCore::Describe(const std::string& uid) {
@@ -328,6 +358,8 @@ v1::QueueInfo SchedulerCore::Describe(const std::string& uid) {
   if (job->skipped_since < absl::InfiniteFuture())
     return blocked(v1::WAITING_FOR_MEMORY,
                    "it needs more memory than is left beside what is running");
+  if (rank.start > now && rank.start < absl::InfiniteFuture())
+    *info.mutable_estimated_start() = ToProto(clock_.Wall() + (rank.start - now));
   if (rank.behind_fair_share)
     return blocked(v1::FAIR_SHARE, absl::StrCat(ahead, " ahead; other tenants had less lately"));
   if (ahead > 0)

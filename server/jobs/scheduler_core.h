@@ -17,6 +17,7 @@
 #include "server/jobs/fair_share.h"
 #include "server/jobs/queue.h"
 #include "server/jobs/slots.h"
+#include "server/jobs/start_forecast.h"
 
 namespace adamant {
 
@@ -57,8 +58,8 @@ class SchedulerCore {
   void OnProbe(int slot, const absl::Status& verdict);
   void SetAdmission(bool open);
   // See Scheduler::TryHoldSlot.
-  std::optional<int> TryHoldSlot(std::function<void(int)> wanted);
-  void ReleaseSlot(int slot);
+  std::optional<int> TryHoldSlot(const v1::Resources& needs, std::function<void(int)> wanted);
+  void ReleaseSlot(int slot, const AttemptOver& over);
   void StopAll(StopReason reason, absl::Duration grace);
 
   // Carries out what is due; returns when to come again (steady) if nothing happens before.
@@ -77,6 +78,8 @@ class SchedulerCore {
   struct Running {
     int slot = -1;
     std::string tenant;
+    v1::JobKind kind = v1::JOB_KIND_UNSPECIFIED;
+    absl::Time since;   // it has the slot
     int64_t fence = 0;  // 0 until the claim is committed
     absl::Time charged_until;
     absl::Time asked_at;  // for the newest renewal
@@ -91,6 +94,7 @@ class SchedulerCore {
     struct Rank {
       int position;
       bool behind_fair_share;
+      absl::Time start = absl::InfiniteFuture();  // as far as it can be told
     };
     absl::flat_hash_map<std::string, Rank> ranks;
   };
@@ -107,6 +111,8 @@ class SchedulerCore {
   void Start(const std::string& uid, LiveJob& job, int slot, absl::Time now);
   void ChargeSlots(absl::Time now);
   Snapshot::Rank RankOf(const std::string& uid);
+  void RankQueue(absl::Time now);
+  bool MayStart(const LiveJob& job, absl::Time now) const;
   bool Starved(const LiveJob& job, absl::Time now) const {
     return now - job.skipped_since >= options_.max_skip;
   }
@@ -117,6 +123,7 @@ class SchedulerCore {
   JobQueue queue_;
   FairShare share_;
   SlotBoard board_;
+  StartForecast forecast_;
   std::map<std::string, Running> running_;               // attempts, by uid
   std::map<int, std::function<void(int)>> held_;         // slots lent out: what wants them back
   std::set<std::pair<absl::Time, std::string>> timers_;  // when to look at a job again

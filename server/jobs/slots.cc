@@ -105,19 +105,22 @@ SlotBoard::Fit SlotBoard::Find(const LiveJob& job, absl::Time now) {
   return fit;
 }
 
-int SlotBoard::Hold(absl::Time now) {
-  for (size_t i = 0; i < slots_.size(); ++i) {
-    const int slot = static_cast<int>(i);
-    if (!Usable(slots_[i], slot, now)) continue;
-    slots_[i].held = true;
-    return slot;
-  }
-  return -1;
+int SlotBoard::Hold(const LiveJob& needs, absl::Time now) {
+  const int slot = Find(needs, now).slot;
+  if (slot < 0) return -1;
+  State& state = slots_[static_cast<size_t>(slot)];
+  state.held = true;
+  Promise(state, needs);
+  return slot;
 }
 
 void SlotBoard::Take(int slot, const std::string& uid, const LiveJob& job) {
   State& state = slots_[static_cast<size_t>(slot)];
   state.uid = uid;
+  Promise(state, job);
+}
+
+void SlotBoard::Promise(State& state, const LiveJob& job) {
   state.host_bytes = options_.host_memory_bytes > 0
                          ? std::min(job.host_bytes, options_.host_memory_bytes)
                          : job.host_bytes;

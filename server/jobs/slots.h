@@ -27,8 +27,8 @@ class SlotBoard {
   bool AnyFree(absl::Time now);
   bool AllUnhealthy() const;
 
-  // Takes some healthy free slot for what is no job; -1 when there is none.
-  int Hold(absl::Time now);
+  // Takes some healthy free slot, and memory, for what is no job; -1 when there is none.
+  int Hold(const LiveJob& needs, absl::Time now);
   void Take(int slot, const std::string& uid, const LiveJob& job);
   void Free(int slot, const AttemptOver& over, absl::Time now);
 
@@ -65,6 +65,7 @@ class SlotBoard {
   bool HostFits(const LiveJob& job) const;
   bool DeviceFits(const LiveJob& job, const State& state) const;
   int64_t Capacity(const std::string& device) const;
+  void Promise(State& state, const LiveJob& job);
   void Suspect(State& state, std::string why, absl::Time now);
 
   const SchedulerOptions& options_;

@@ -66,6 +66,14 @@ void BasicStore::GetJob(std::string tenant, std::string uid, Reply<v1::Job> repl
       std::move(reply));
 }
 
+std::shared_ptr<const v1::Job> BasicStore::FindInMemory(const std::string& tenant,
+                                                        const std::string& uid) const {
+  std::shared_ptr<const v1::Job> job = cache_.Find(uid);
+  const bool answers =
+      job != nullptr && job->tenant() == tenant && session_.executor->failure().ok();
+  return answers ? job : nullptr;
+}
+
 JobPage BasicStore::ReadPage(const JobHeaders::Found& found, int64_t max_bytes) {
   JobPage page{{}, found.next.create_nanos, found.next.uid};
   int64_t bytes = 0;

@@ -7,6 +7,7 @@
 #include "server/store/basic_resources.h"
 #include "server/store/job_cache.h"
 #include "server/store/job_headers.h"
+#include "server/store/job_memory.h"
 #include "server/store/job_store.h"
 #include "server/store/store_session.h"
 
@@ -14,11 +15,13 @@ namespace adamant {
 
 // Every operation of a JobStore but the backup, as rules over the tables of a backend. Live jobs
 // and lists are answered from memory. Thread-safe once started.
-class BasicStore : public JobStore {
+class BasicStore : public JobStore, public JobMemory {
  public:
   void AddObserver(StoreObserver* observer) override;
   void Submit(NewJob job, Reply<SubmittedJob> reply) override;
   void GetJob(std::string tenant, std::string uid, Reply<v1::Job> reply) override;
+  std::shared_ptr<const v1::Job> FindInMemory(const std::string& tenant,
+                                              const std::string& uid) const override;
   void ListJobs(JobListQuery query, Reply<JobPage> reply) override;
   void ChangeJob(JobChange change, Reply<v1::Job> reply) override;
   void LoadLiveJobs(Reply<std::vector<JobHead>> reply) override;

@@ -141,7 +141,7 @@ void CommitQueue::RunReads(Batch batch) {
   const absl::Status status = hooks_.status();
   if (hooks_.on_transaction)
     hooks_.on_transaction(MetricName(StoreStep::kRead), absl::Now() - start);
-  Finish(std::move(batch), status.ok() ? status : SettleFailure(status));
+  Finish(std::move(batch), status.ok() ? status : SettleFailure(status, "read"));
 }
 
 absl::Status CommitQueue::Execute(Batch& batch, size_t& ran, std::vector<StoreStep>& steps) {
@@ -160,7 +160,8 @@ absl::Status CommitQueue::Execute(Batch& batch, size_t& ran, std::vector<StoreSt
 }
 
 // What the commands hear. A full disk is a refusal when the transaction could be rolled back.
-absl::Status CommitQueue::SettleFailure(absl::Status status) {
+absl::Status CommitQueue::SettleFailure(absl::Status status, absl::string_view op) {
+  if (hooks_.on_error) hooks_.on_error(op);
   if (absl::IsResourceExhausted(status)) {
     const absl::Status rolled_back = hooks_.rollback();
     if (rolled_back.ok()) {
@@ -182,7 +183,7 @@ void CommitQueue::RunWrites(Batch batch) {
   absl::Status status = Execute(batch, ran, steps);
   if (!status.ok()) {
     ran = batch.size();
-    status = SettleFailure(status);
+    status = SettleFailure(status, "commit");
   }
   if (hooks_.on_transaction)
     hooks_.on_transaction(MetricName(Dominant(steps)), absl::Now() - start);

@@ -29,6 +29,8 @@ struct TransactionHooks {
   std::function<void(absl::Status)> on_fatal;
   // What dominated a transaction, and how long it took. Optional.
   std::function<void(absl::string_view, absl::Duration)> on_transaction;
+  // A transaction failed: "commit" or "read". Optional.
+  std::function<void(absl::string_view)> on_error;
 };
 
 // Group commit: everything queued while the writer was busy becomes one transaction. Reads run
@@ -68,7 +70,7 @@ class CommitQueue final : public StoreExecutor {
   void RunWrites(Batch batch);
   void RunReads(Batch batch);
   absl::Status Execute(Batch& batch, size_t& ran, std::vector<StoreStep>& steps);
-  absl::Status SettleFailure(absl::Status status);
+  absl::Status SettleFailure(absl::Status status, absl::string_view op);
 
   const TransactionHooks hooks_;
   absl::Mutex mutex_;

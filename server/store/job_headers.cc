@@ -9,7 +9,7 @@
 namespace adamant {
 namespace {
 
-constexpr int kMaxScanned = 5000;  // by one Find
+constexpr int kMaxScanned = 2000;  // by one Find
 constexpr int kStep = 250;         // under one lock
 
 void SetTime(int64_t nanos, google::protobuf::Timestamp& time) {

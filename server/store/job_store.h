@@ -219,11 +219,9 @@ class JobStore {
   virtual void DropBlobs(std::vector<v1::BlobRef> blobs, GarbageQuery query,
                          Reply<std::vector<v1::BlobRef>> reply) = 0;
 
-  // The blobs of these digests that some tenant has. UNIMPLEMENTED when the store cannot tell.
-  virtual void FindOwned(std::vector<std::string> /*digests*/,
-                         Reply<std::vector<v1::BlobRef>> reply) {
-    reply(absl::UnimplementedError("this store does not list blobs"));
-  }
+  // The blobs of these digests that some tenant has.
+  virtual void FindOwned(std::vector<std::string> digests,
+                         Reply<std::vector<v1::BlobRef>> reply) = 0;
 
   // Writes a copy of the store to `path`, which must not exist, while it stays in use. Slow:
   // minutes for a large store, in steps between commits.

@@ -44,6 +44,7 @@ class SqliteStore final : public BasicStore {
 
   SqliteDatabase database_;  // once the queue runs: writer thread only
   SqliteTables tables_{database_};
+  std::function<void(absl::string_view)> on_error_;  // may be unset
   std::atomic<bool> closing_{false};
   std::unique_ptr<CommitQueue> queue_;
 };
@@ -69,13 +70,15 @@ absl::Status SqliteStore::Open(SqliteStoreOptions& options) {
     RETURN_IF_ERROR(
         database_.Execute(absl::StrCat("PRAGMA max_page_count=", options.max_pages).c_str()));
   }
+  on_error_ = options.on_error;
   queue_ = std::make_unique<CommitQueue>(
       TransactionHooks{.begin = [this] { return database_.Execute("BEGIN IMMEDIATE"); },
                        .commit = [this] { return database_.Execute("COMMIT"); },
                        .rollback = [this] { return database_.Rollback(); },
                        .status = [this] { return database_.status(); },
                        .on_fatal = std::move(options.on_fatal),
-                       .on_transaction = std::move(options.on_transaction)});
+                       .on_transaction = std::move(options.on_transaction),
+                       .on_error = options.on_error});
   Start(*queue_);
   return database_.status();
 }
@@ -97,11 +100,12 @@ void SqliteStore::AddBackupStep(std::shared_ptr<BackupRun> run) {
     if (outcome->ok() && !**outcome) return AddBackupStep(run);
     run->copy.reset();
   };
-  command.finish = [run, outcome](const absl::Status& commit) {
+  command.finish = [this, run, outcome](const absl::Status& commit) {
     const bool over = !commit.ok() || !outcome->ok() || **outcome;
     if (!over || !run->reply) return;
     const Reply<Done> reply = std::exchange(run->reply, nullptr);
     if (!commit.ok()) return reply(commit);
+    if (!outcome->ok() && !absl::IsCancelled(outcome->status()) && on_error_) on_error_("backup");
     if (!outcome->ok()) return reply(outcome->status());
     reply(Done{});
   };

@@ -18,6 +18,8 @@ struct SqliteStoreOptions {
   // Called after every transaction, on the writer's thread, with what dominated it: "submit",
   // "claim", "transition", "events", "read" or "other".
   std::function<void(absl::string_view op, absl::Duration taken)> on_transaction;
+  // Called for every failure, on any thread, with what failed: "commit", "read" or "backup".
+  std::function<void(absl::string_view op)> on_error;
   LeaseClock clock;       // unset = CLOCK_BOOTTIME
   int64_t max_pages = 0;  // of 4 KiB; a larger file is refused as a full disk is. 0 = no limit
 };

@@ -5,6 +5,7 @@
 #include <spdlog/spdlog.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cmath>
 #include <cstdlib>
@@ -22,6 +23,7 @@ namespace adamant {
 namespace {
 
 constexpr size_t kMaxTextBytes = 200;
+constexpr size_t kUsualLineBytes = 512;
 
 std::atomic<bool> json_lines{false};
 
@@ -55,9 +57,18 @@ std::string Printable(absl::string_view text) {
   return absl::CHexEscape(text.substr(0, kMaxTextBytes));
 }
 
-// `text` is printable ASCII, with its backslashes and quotes already escaped the C way.
-std::string JsonText(absl::string_view text) {
-  return absl::StrCat("\"", absl::StrReplaceAll(text, {{"\\\"", "\\\""}, {"\\", "\\\\"}}), "\"");
+bool NeedsEscape(char c) { return c < ' ' || c > '~' || c == '"' || c == '\\' || c == '\''; }
+
+// As a JSON string: what Printable makes of it, with backslashes doubled but before quotes.
+void AppendText(absl::string_view text, std::string& line) {
+  text = text.substr(0, kMaxTextBytes);
+  line += '"';
+  if (std::none_of(text.begin(), text.end(), NeedsEscape)) {
+    line.append(text.data(), text.size());
+  } else {
+    line += absl::StrReplaceAll(Printable(text), {{"\\\"", "\\\""}, {"\\", "\\\\"}});
+  }
+  line += '"';
 }
 
 spdlog::logger& Logger() {
@@ -77,14 +88,21 @@ spdlog::logger& Logger() {
 
 }  // namespace
 
-LogField::LogField(absl::string_view name, absl::string_view value)
-    : name_(name), value_(Printable(value)), is_number_(false) {}
-
 LogField::LogField(absl::string_view name, int64_t value)
-    : name_(name), value_(absl::StrCat(value)), is_number_(true) {}
+    : name_(name), number_(absl::StrCat(value)), is_number_(true) {}
 
 LogField::LogField(absl::string_view name, double value)
-    : name_(name), value_(absl::StrCat(value)), is_number_(std::isfinite(value)) {}
+    : name_(name), number_(absl::StrCat(value)), is_number_(std::isfinite(value)) {}
+
+std::string LogField::value() const { return number_.empty() ? Printable(text_) : number_; }
+
+void LogField::AppendJson(std::string& line) const {
+  if (is_number_) {
+    line += number_;
+  } else {
+    AppendText(number_.empty() ? text_ : number_, line);
+  }
+}
 
 absl::Status SetUpLog(absl::string_view level, absl::string_view format) {
   if (format != "auto" && format != "text" && format != "json") {
@@ -105,24 +123,27 @@ absl::Status SetUpLog(absl::string_view level, absl::string_view format) {
 
 std::string JsonLine(absl::string_view time, LogLevel level, absl::string_view event,
                      absl::string_view message, std::initializer_list<LogField> fields) {
-  std::string line =
-      absl::StrCat("{\"ts\":", JsonText(time), ",\"level\":\"", LevelName(level),
-                   "\",\"event\":", JsonText(event), ",\"message\":", JsonText(Printable(message)));
+  std::string line;
+  line.reserve(kUsualLineBytes);
+  absl::StrAppend(&line, "{\"ts\":\"", time, "\",\"level\":\"", LevelName(level), "\",\"event\":\"",
+                  event, "\",\"message\":");
+  AppendText(message, line);
   for (const LogField& field : fields) {
-    absl::StrAppend(&line, ",\"", field.name(),
-                    "\":", field.is_number() ? field.value() : JsonText(field.value()));
+    absl::StrAppend(&line, ",\"", field.name(), "\":");
+    field.AppendJson(line);
   }
-  return absl::StrCat(line, "}");
+  line += '}';
+  return line;
 }
 
 std::string TextLine(absl::string_view event, absl::string_view message,
                      std::initializer_list<LogField> fields) {
   std::string line = absl::StrFormat("%-8s %s", event, Printable(message));
   for (const LogField& field : fields) {
-    if (field.value().empty()) continue;
-    const bool words = absl::StrContains(field.value(), ' ');
-    absl::StrAppend(&line, " ", field.name(), words ? "=\"" : "=", field.value(),
-                    words ? "\"" : "");
+    const std::string value = field.value();
+    if (value.empty()) continue;
+    const bool words = absl::StrContains(value, ' ');
+    absl::StrAppend(&line, " ", field.name(), words ? "=\"" : "=", value, words ? "\"" : "");
   }
   return line;
 }
@@ -134,10 +155,10 @@ void Log(LogLevel level, absl::string_view event, absl::string_view message,
   if (json_lines) {
     const std::string now =
         absl::FormatTime("%Y-%m-%dT%H:%M:%E6SZ", absl::Now(), absl::UTCTimeZone());
-    logger.log(Level(level), "{}", JsonLine(now, level, event, message, fields));
+    logger.log(Level(level), spdlog::string_view_t(JsonLine(now, level, event, message, fields)));
     return;
   }
-  logger.log(Level(level), "{}", TextLine(event, message, fields));
+  logger.log(Level(level), spdlog::string_view_t(TextLine(event, message, fields)));
 }
 
 void FlushLog() { Logger().flush(); }

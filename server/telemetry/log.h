@@ -13,25 +13,28 @@ namespace adamant {
 
 enum class LogLevel { kDebug, kInfo, kWarning, kError };
 
-// One named value of a line. Texts are escaped to printable ASCII and cut at 200 bytes.
+// One named value of a line, for the time of one statement: a text is borrowed. Texts are written
+// as printable ASCII and cut at 200 bytes.
 class LogField {
  public:
-  LogField(absl::string_view name, absl::string_view value);
-  LogField(absl::string_view name, const std::string& value)
-      : LogField(name, absl::string_view(value)) {}
-  LogField(absl::string_view name, const char* value) : LogField(name, absl::string_view(value)) {}
+  LogField(absl::string_view name, absl::string_view value) : name_(name), text_(value) {}
+  LogField(absl::string_view name, const std::string& value) : name_(name), text_(value) {}
+  LogField(absl::string_view name, const char* value) : name_(name), text_(value) {}
   LogField(absl::string_view name, int64_t value);
   LogField(absl::string_view name, int value) : LogField(name, int64_t{value}) {}
   LogField(absl::string_view name, double value);
 
   absl::string_view name() const { return name_; }
-  const std::string& value() const { return value_; }  // printable ASCII
-  bool is_number() const { return is_number_; }
+  std::string value() const;  // printable ASCII
+
+  // Appends the value as JSON.
+  void AppendJson(std::string& line) const;
 
  private:
   absl::string_view name_;
-  std::string value_;
-  bool is_number_;
+  absl::string_view text_;
+  std::string number_;      // empty for a text
+  bool is_number_ = false;  // one that JSON can write
 };
 
 // `level` is debug, info, warning or error; `format` is auto (text on a terminal, else json), text

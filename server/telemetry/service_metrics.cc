@@ -88,7 +88,6 @@ void ServiceMetrics::CountFailure(absl::string_view method, absl::string_view re
     if (reason == "DRAINING") watch_dropped->Known({"draining"}).Increment();
     if (reason == "STORE_UNAVAILABLE") watch_dropped->Known({"other"}).Increment();
   }
-  if (reason == "STORE_UNAVAILABLE") store_errors->Known({"commit"}).Increment();
   const std::string lower = absl::AsciiStrToLower(reason);
   if (auth_failures->Find({lower}) != nullptr) auth_failures->Known({lower}).Increment();
   for (const Quota& quota : kQuotas) {

@@ -10,11 +10,28 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_split.h"
 #include "client/cli/command.h"
 #include "common/files.h"
+#include "google/protobuf/struct.pb.h"
+#include "google/protobuf/util/json_util.h"
 #include "tests/support/fake_server.h"
 
 namespace adamant {
+
+// The fields of one JSON object; a failed test when `text` is none.
+inline google::protobuf::Struct Json(const std::string& text) {
+  google::protobuf::Struct value;
+  const auto status = google::protobuf::util::JsonStringToMessage(text, &value);
+  EXPECT_TRUE(status.ok()) << text;
+  return value;
+}
+
+inline std::vector<std::string> Lines(const std::string& text) {
+  std::vector<std::string> lines = absl::StrSplit(text, '\n');
+  if (!lines.empty() && lines.back().empty()) lines.pop_back();
+  return lines;
+}
 
 // Runs the command line against a FakeServer, with config and cache folders of its own.
 class Cli : public ::testing::Test {

@@ -155,10 +155,14 @@ result { attack {
   split: "test" selection: "ids 0..999" num_samples: 1000
   clean_accuracy { correct: 982 total: 1000 ratio: 0.982 low: 0.9718 high: 0.9886 }
   robust_accuracy { correct: 920 total: 1000 ratio: 0.92 low: 0.9015 high: 0.9353 }
-  robust_of_correct_ratio: 0.93686354 verdict: UNCHECKED verdict_reason: "no checks were run"
+  robust_of_correct_ratio: 0.93686354 verdict: CAUTION verdict_reason: "V27 only pgd ran"
+  checks { id: "V01" name: "input_range" status: PASS severity: SEVERITY_ERROR }
+  checks { id: "V27" name: "attack_mix" status: FAIL severity: SEVERITY_WARNING value: 1
+    threshold: 3 text: "only pgd ran" }
   forwards: 40000 backwards: 39000 seconds: 12.5
   attacks { position: 0 attack { name: "pgd" } threat { norm: LINF epsilon: 0.3 epsilon_text: "0.3" }
     after_accuracy { correct: 920 total: 1000 ratio: 0.92 } attacked: 982 broken: 62
+    broken_first: 60 name: "0.1:pgd"
     forwards: 39000 backwards: 39000 seconds: 12 notes: "step_size = 0.01" }
   classes { label: 0 clean_accuracy { correct: 98 total: 100 ratio: 0.98 }
     robust_accuracy { correct: 90 total: 100 ratio: 0.9 } most_frequent_adv_pred: 6 }
@@ -167,26 +171,32 @@ result { attack {
 TEST(Report, OfAnAttackPutsTheVerdictBesideTheHeadline) {
   v1::Job job;
   ASSERT_TRUE(google::protobuf::TextFormat::ParseFromString(kAttackJob, &job));
-  EXPECT_EQ(JobText(job, false),
-            "Job:    jobs/abc\n"
-            "Kind:   ATTACK\n"
-            "State:  SUCCEEDED\n"
-            "\n"
-            "Model:            models/net, sha256 0123456789ab\n"
-            "Data:             datasets/mnist, split test, ids 0..999 (1000 samples)\n"
-            "Clean accuracy:   98.20 % (982 of 1000; 95 % interval 97.18..98.86)\n"
-            "Robust accuracy:  92.00 % (920 of 1000; 95 % interval 90.15..93.53)\n"
-            "Verdict:          UNCHECKED: no checks were run\n"
-            "Of the correct:   93.69 % stay robust\n"
-            "Work:             40 000 forward and 39 000 backward rows in 12.5 s\n"
-            "\n"
-            "Attacks (AFTER: robust against this one and all before it; ALONE: against this one)\n"
-            "  #  ATTACK  THREAT      AFTER  ALONE  BROKEN   OF  FORWARDS  BACKWARDS  SECONDS\n"
-            "  0  pgd     linf 0.3  92.00 %  -          62  982    39 000     39 000       12\n"
-            "\n"
-            "Notes of attack 0\n"
-            "  - step_size = 0.01\n");
+  EXPECT_EQ(
+      JobText(job, false),
+      "Job:    jobs/abc\n"
+      "Kind:   ATTACK\n"
+      "State:  SUCCEEDED\n"
+      "\n"
+      "CAUTION  robust accuracy 92.0 % (upper bound) [90.1, 93.5]\n"
+      "  V27 warning: only pgd ran\n"
+      "\n"
+      "Model:            models/net, sha256 0123456789ab\n"
+      "Data:             datasets/mnist, split test, ids 0..999 (1000 samples)\n"
+      "Clean accuracy:   98.20 % (982 of 1000; 95 % interval 97.18..98.86)\n"
+      "Robust accuracy:  92.00 % (920 of 1000; 95 % interval 90.15..93.53)\n"
+      "Classes:          90.00 % on average, class 0 worst with 90.00 %\n"
+      "Of the correct:   93.69 % stay robust\n"
+      "Work:             40 000 forward and 39 000 backward rows in 12.5 s\n"
+      "\n"
+      "Attacks (AFTER: robust against this one and all before it; ALONE: against this one; "
+      "FIRST: broken by none before)\n"
+      "    #  ATTACK  THREAT      AFTER  ALONE  BROKEN  FIRST   OF  FORWARDS  BACKWARDS  SECONDS\n"
+      "  0.1  pgd     linf 0.3  92.00 %  -          62     60  982    39 000     39 000       12\n"
+      "\n"
+      "Notes of attack 0.1\n"
+      "  - step_size = 0.01\n");
   EXPECT_THAT(JobText(job, true), HasSubstr("MOSTLY TAKEN FOR"));
+  EXPECT_THAT(JobText(job, true), HasSubstr("V01    PASS    input_range"));
 }
 
 v1::JobEvent ProgressEvent(int64_t step) {

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -10,28 +11,31 @@
 #include "tests/support/api/api_rig.h"
 #include "tests/support/blobs/write_call.h"
 #include "tests/support/programs/program.h"
+#include "tests/support/slowdown.h"
 
 namespace adamant {
 namespace {
 
 using namespace testing;  // NOLINT: rigs and calls
 
-// Sends `bytes` in `chunks` equal messages; `pause` passes on the server's clock after each.
+// Sends a blob of `count` equal pieces; `pause` passes on the server's clock after each.
 class SlowLink {
  public:
-  void Upload(const std::string& bytes, int chunks, absl::Duration pause) {
-    WriteCall call(*rig_.blobs, ApiRig::NameOf(bytes));
-    const size_t size = bytes.size() / static_cast<size_t>(chunks);
-    for (int i = 0; i < chunks; ++i) {
-      ASSERT_TRUE(call.Send(bytes.substr(size * static_cast<size_t>(i), size), i + 1 == chunks));
-      if (i + 1 == chunks) break;
-      const auto taken = static_cast<double>(size * static_cast<size_t>(i + 1));
+  void Upload(const std::string& piece, int count, absl::Duration pause) {
+    Sha256 hash;
+    for (int i = 0; i < count; ++i) hash.Update(piece);
+    const int64_t size = static_cast<int64_t>(piece.size()) * count;
+    WriteCall call(*rig_.blobs, absl::StrCat("blobs/", hash.FinishHex(), "/", size));
+    for (int i = 1; i <= count; ++i) {
+      ASSERT_TRUE(call.Send(piece, i == count));
+      if (i == count) break;
+      const double taken = static_cast<double>(piece.size()) * i;
       ASSERT_TRUE(Eventually([&] { return UploadedBytes(rig_.metrics.Text()) == taken; }));
       clock_.Advance(pause);
     }
     const grpc::Status status = call.Finish();
     EXPECT_TRUE(status.ok()) << status.error_message();
-    EXPECT_EQ(call.committed(), static_cast<int64_t>(bytes.size()));
+    EXPECT_EQ(call.committed(), size);
   }
 
  private:
@@ -42,13 +46,21 @@ class SlowLink {
   }}};
 };
 
-// The slow link is simulated: a blob of 2 MiB instead of 2 GiB, and the server's clock moved as if
-// its bytes came at 20 kB/s. That is as long (107 s) and as many idle time-outs (1.8) as 2 GiB take
-// at 20 MB/s.
+// The number in an environment variable; 0 when it is not set.
+int64_t Gibibytes(const char* variable) {
+  const char* wanted = std::getenv(variable);
+  return wanted == nullptr ? 0 : std::atoi(wanted);
+}
+
+// The slow link is simulated: the server's clock moves as if the bytes came at 20 MB/s. By default
+// these are 2 MiB at 20 kB/s, which is as long (107 s) and as many idle time-outs (1.8) as the 2
+// GiB of the contract; ADAMANT_T19_GIB sends so many GiB instead.
 TEST(T19, UploadOverASlowLinkSucceeds) {
-  constexpr int kChunks = 32;
-  const std::string bytes(2 << 20, 's');
-  SlowLink().Upload(bytes, kChunks, absl::Seconds(2097152.0 / 20000 / kChunks));
+  const int64_t gib = Gibibytes("ADAMANT_T19_GIB");
+  if (gib == 0)
+    return SlowLink().Upload(std::string(64 << 10, 's'), 32, absl::Seconds(65536 / 20e3));
+  SlowLink().Upload(std::string(1 << 20, 's'), static_cast<int>(gib) << 10,
+                    absl::Seconds(1048576 / 20e6));
 }
 
 int64_t MemoryKilobytes(pid_t pid, const std::string& field) {
@@ -63,8 +75,8 @@ int64_t MemoryKilobytes(pid_t pid, const std::string& field) {
 
 // ADAMANT_T20_GIB sets the size of the blob; 6 is the size of the contract.
 TEST(T20, ALargeUploadDoesNotGrowTheServer) {
-  const char* wanted = std::getenv("ADAMANT_T20_GIB");
-  const int64_t gib = wanted == nullptr ? 1 : std::atoi(wanted);
+  if (Slowdown() > 1) GTEST_SKIP() << "a sanitizer keeps freed memory for a while";
+  const int64_t gib = std::max<int64_t>(Gibibytes("ADAMANT_T20_GIB"), 1);
   const TemporaryFolder folder;
   const std::string path = folder.path() + "/sparse";
   std::ofstream(path).close();
@@ -87,7 +99,7 @@ TEST(T20, ALargeUploadDoesNotGrowTheServer) {
 // 40 messages, 50 s of the server's clock apart: longer than the deadline of any unary call and 33
 // times the idle time-out.
 TEST(T22, ATrickleLongerThanAnyUnaryDeadlineEndsWell) {
-  SlowLink().Upload(std::string(4000, 't'), 40, absl::Seconds(50));
+  SlowLink().Upload(std::string(100, 't'), 40, absl::Seconds(50));
 }
 
 TEST(T22, ABrokenUploadResumesAtWhatIsDurable) {
@@ -102,6 +114,11 @@ TEST(T22, ABrokenUploadResumesAtWhatIsDurable) {
     EXPECT_FALSE(call.AwaitEnd().ok());
   }
   ASSERT_TRUE(Eventually([&] { return CommittedSize(*rig.blobs, name) == 3 << 20; }));
+  ASSERT_TRUE(Eventually([&] {  // the server has put the broken call away
+    return SampleOf(rig.metrics.Text(),
+                    "adamant_blob_transfers_total{direction=\"upload\",result="
+                    "\"aborted\"}") == 1;
+  }));
   WriteCall rest(*rig.blobs, name);
   rest.GoOnAt(3 << 20);
   rest.Send(bytes.substr(3 << 20), true);

@@ -2,6 +2,7 @@
 // What users of other systems complained about, of workers and devices (service.md 17).
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
@@ -12,7 +13,9 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
+#include "absl/synchronization/notification.h"
 #include "server/jobs/run_observer.h"
+#include "tests/support/api/api_rig.h"
 #include "tests/support/workers/job_rig.h"
 
 namespace adamant {
@@ -134,6 +137,40 @@ TEST(T12, AJobWaitsForTheMemoryThatAnotherHolds) {
   EXPECT_EQ(rig.AwaitEnd(rig.Submit(kSucceed)).state(), v1::SUCCEEDED);  // a small one passes
   rig.Cancel(first);
   EXPECT_EQ(rig.AwaitEnd(second).state(), v1::SUCCEEDED);
+}
+
+// A model is probed for as long as the test lasts, and the store's writer is inside a transaction:
+// what GetJob needs of both is nothing.
+TEST(T12, GetJobAnswersWhileAModelIsLoadedAndTheStoreWrites) {
+  ApiRig rig;
+  const std::string name = rig.Submit(kWaitForStop).name();
+  rig.jobs.AwaitState(name, v1::RUNNING);
+  const std::string model = rig.jobs.Register("slow", kHangModel).name();
+  absl::Notification writing;
+  absl::Notification answered;
+  rig.jobs.store().models().Change(
+      "local", model,
+      [&](v1::Model& stored) {
+        EXPECT_EQ(stored.state(), v1::VALIDATING);
+        writing.Notify();
+        answered.WaitForNotification();
+      },
+      [](const absl::StatusOr<v1::Model>&) {});
+  writing.WaitForNotification();
+  for (int i = 0; i < 100; ++i) {
+    v1::GetJobRequest request;
+    request.set_name(name);
+    v1::Job job;
+    grpc::ClientContext context;
+    context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(60));
+    const grpc::Status status = rig.robustness->GetJob(&context, request, &job);
+    EXPECT_TRUE(status.ok()) << status.error_message();
+    if (!status.ok()) break;
+    EXPECT_EQ(job.state(), v1::RUNNING);
+  }
+  answered.Notify();
+  rig.jobs.Cancel(name);
+  EXPECT_EQ(rig.jobs.AwaitEnd(name).state(), v1::CANCELLED);
 }
 
 }  // namespace

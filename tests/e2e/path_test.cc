@@ -3,11 +3,15 @@
 #include <google/protobuf/struct.pb.h>
 #include <google/protobuf/util/json_util.h>
 #include <gtest/gtest.h>
+#include <signal.h>
 
 #include <filesystem>
+#include <fstream>
+#include <memory>
 #include <string>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "client/cancel.h"
 #include "client/client.h"
 #include "tests/support/programs/program.h"
@@ -80,7 +84,7 @@ TEST(Path, TrainsAttacksAndExplains) {
                        "--param", "steps=5", "--wait"}));
   const Value report = At(JobData(attack), {"result", "attack"});
   EXPECT_EQ(Number(At(report, {"num_samples"})), 128);
-  EXPECT_EQ(At(report, {"verdict"}).string_value(), "UNCHECKED");
+  EXPECT_NE(At(report, {"verdict"}).string_value(), "TRUSTED");  // neither targeted nor black-box
   EXPECT_LE(Number(At(report, {"robust_accuracy", "correct"})),
             Number(At(report, {"clean_accuracy", "correct"})));
   EXPECT_EQ(At(report, {"attacks"}).list_value().values_size(), 2);
@@ -174,6 +178,59 @@ TEST(Path, AKilledServerGoesOnWithItsJobsAndTheResultIsTheSameToTheBit) {
   EXPECT_TRUE(At(done, {"result", "train", "resumed"}).bool_value());
   EXPECT_EQ(At(done, {"result", "train", "weights_sha256"}).string_value(), undisturbed);
 }
+
+// SIGKILL to every worker of the server.
+void KillWorkers(const ServerProcess& server) {
+  for (const auto& entry : std::filesystem::directory_iterator("/proc")) {
+    std::error_code error;
+    const std::string program = std::filesystem::read_symlink(entry.path() / "exe", error).string();
+    if (error || !absl::EndsWith(program, "/adamant-worker")) continue;
+    std::ifstream stat(entry.path() / "stat");
+    int pid = 0;
+    int parent = 0;
+    std::string name, state;
+    stat >> pid >> name >> state >> parent;
+    if (parent == server.pid()) kill(pid, SIGKILL);
+  }
+}
+
+class KilledAttack : public ::testing::TestWithParam<bool> {};
+
+TEST_P(KilledAttack, GoesOnAndItsReportIsTheSameToTheBit) {
+  const bool server_too = GetParam();
+  const TemporaryFolder folder;
+  auto server = std::make_unique<ServerProcess>(folder.path() + "/data");
+  JobData(server->Cli(TrainArguments("robust")));
+  const std::vector<std::string> attack = {
+      "attack",   "--model",  "robust",    "--dataset", "shapes",   "--param",      "test=2000",
+      "--norm",   "linf",     "--epsilon", "0.02",      "--attack", "pgd",          "--param",
+      "steps=40", "--attack", "apgd_ce",   "--param",   "steps=20", "--batch-size", "64"};
+  const Value quiet = At(JobData(server->Cli(Join(Join({"-o", "json"}, attack), {"--wait"}))),
+                         {"result", "attack"});
+  const ProgramResult submitted = server->Cli(Join({"-o", "name"}, attack));
+  ASSERT_EQ(submitted.exit_code, 0) << submitted.err;
+  const std::string job = submitted.out.substr(0, submitted.out.find('\n'));
+  WatchUntil(*server, job, v1::CHECKPOINT);
+  if (server_too) {
+    server->Kill();
+    server = std::make_unique<ServerProcess>(folder.path() + "/data");
+  } else {
+    KillWorkers(*server);
+  }
+  const Value done = JobData(server->Cli({"-o", "json", "job", "wait", job}));
+  EXPECT_EQ(At(done, {"state"}).string_value(), "SUCCEEDED");
+  EXPECT_EQ(At(done, {"attempts"}).list_value().values_size(), 2);
+  const Value report = At(done, {"result", "attack"});
+  EXPECT_GE(Number(At(report, {"work_repeated"})), 2000);
+  EXPECT_EQ(Number(At(quiet, {"work_repeated"})), 0);
+  EXPECT_EQ(At(report, {"sample_table", "sha256"}).string_value(),
+            At(quiet, {"sample_table", "sha256"}).string_value());
+  for (const char* count : {"forwards", "backwards", "padded_rows"}) {
+    EXPECT_EQ(Number(At(report, {count})), Number(At(quiet, {count}))) << count;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(WorkerAndServer, KilledAttack, ::testing::Bool());
 
 TEST(Path, TheReferenceCheckpointGivesItsReferenceNumbers) {
   REQUIRE_TEST_DATA();

@@ -2,7 +2,6 @@
 #include <gmock/gmock.h>
 
 #include <chrono>
-#include <thread>
 
 #include "google/rpc/error_details.pb.h"
 #include "server/api/call_gate.h"

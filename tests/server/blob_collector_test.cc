@@ -32,6 +32,7 @@ class CollectorTest : public ::testing::Test {
   void Restart() {
     CollectorOptions options;
     options.now = [this] { return now_; };
+    options.log_folder = folder_.path() + "/logs";
     options.backup_folder = folder_.path() + "/backups";
     collector_ = std::make_unique<Collector>(rows_, *blobs_, &ledger_, options);
   }
@@ -221,6 +222,23 @@ TEST_F(CollectorTest, SetsObjectsOfAWrongSizeAside) {
   EXPECT_EQ(collector_->Sweep().value(), 1);
   EXPECT_TRUE(std::filesystem::exists(folder_.path() + "/quarantine/" + blob.sha256()));
   EXPECT_EQ(blobs_->totals().corruptions, 1);
+}
+
+TEST_F(CollectorTest, SweepsTheLogsThatACrashBehindADeleteLeft) {
+  EXPECT_EQ(collector_->SweepLogs().value(), 0);  // there is no folder yet
+  const std::string logs = folder_.path() + "/logs";
+  for (const char* uid : {"kept", "gone"}) {
+    std::filesystem::create_directories(logs + "/" + uid);
+    std::ofstream(logs + "/" + uid + "/1.head") << "text";
+  }
+  rows_.jobs = {"kept"};
+  rows_.jobs_fail = true;  // then nothing is known, and nothing goes
+  EXPECT_FALSE(collector_->SweepLogs().ok());
+  EXPECT_TRUE(std::filesystem::exists(logs + "/gone"));
+  rows_.jobs_fail = false;
+  EXPECT_EQ(collector_->SweepLogs().value(), 1);
+  EXPECT_FALSE(std::filesystem::exists(logs + "/gone"));
+  EXPECT_TRUE(std::filesystem::exists(logs + "/kept/1.head"));
 }
 
 TEST_F(CollectorTest, BacksTheStoreUpEveryDayAndKeepsThree) {

@@ -101,5 +101,12 @@ TEST(Estimate, StaysANumberForTheLargestBatch) {
             kDeviceBase + 1'000'000'000'000'000);
 }
 
+TEST(DeviceShare, IsAShareOfTheDeviceOrNoLimit) {
+  EXPECT_DOUBLE_EQ(DeviceShare(int64_t{20} << 30, int64_t{80} << 30), 0.25);
+  EXPECT_DOUBLE_EQ(DeviceShare(int64_t{100} << 30, int64_t{80} << 30), 1);
+  EXPECT_EQ(DeviceShare(0, int64_t{80} << 30), 0);
+  EXPECT_EQ(DeviceShare(int64_t{20} << 30, 0), 0);
+}
+
 }  // namespace
 }  // namespace adamant

@@ -160,6 +160,74 @@ TEST_F(InteractivePoolTest, SaysWhatTheWorkerSaidAndThatItDied) {
   EXPECT_TRUE(again.response().ok()) << again.response().status();
 }
 
+// Every explanation is taken to need `bytes`.
+InteractiveOptions Needing(int64_t bytes) {
+  InteractiveOptions options;
+  options.slot_wait = absl::Milliseconds(50);
+  options.estimate = [bytes](const v1::JobSpec&, const v1::Model*, const v1::Dataset*) {
+    v1::Resources resources;
+    resources.set_host_memory_bytes(bytes);
+    return resources;
+  };
+  return options;
+}
+
+TEST_F(InteractivePoolTest, KillsAWorkerThatTakesMoreMemoryThanTheModelIsTakenToNeed) {
+  Start(Needing(150 << 20));
+  const v1::Model model = Register("net");
+  Asked large(*pool_, model, testing::kLargeImage);
+  EXPECT_EQ(large.response().status().code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(ReasonOf(large.response().status()), "MEMORY_FULL");
+  Asked again(*pool_, model, "cat");
+  ASSERT_TRUE(again.response().ok()) << again.response().status();
+  EXPECT_FALSE(again.response()->warm());
+}
+
+TEST_F(InteractivePoolTest, EstimatesWithTheFiguresOfTheModel) {
+  std::string asked_of;
+  InteractiveOptions options;
+  options.estimate = [&](const v1::JobSpec& spec, const v1::Model* model, const v1::Dataset*) {
+    asked_of = spec.has_explain() && model != nullptr ? model->name() : "";
+    return v1::Resources();
+  };
+  Start(options);
+  Asked asked(*pool_, Register("net"), "cat");
+  ASSERT_TRUE(asked.response().ok()) << asked.response().status();
+  EXPECT_EQ(asked_of, "models/net");
+}
+
+TEST_F(InteractivePoolTest, NeedsMemoryBesideTheJobs) {
+  rig_.options.host_memory_bytes = int64_t{1} << 30;
+  Start(Needing(600 << 20), 2);
+  const v1::Model model = Register("net");
+  v1::SubmitOptions options;
+  options.mutable_resources()->set_host_memory_bytes(600 << 20);
+  const std::string job = rig_.Submit(testing::kWaitForStop, options);
+  rig_.AwaitState(job, v1::RUNNING);
+  {
+    Asked asked(*pool_, model, "cat");
+    EXPECT_EQ(ReasonOf(asked.response().status()), "NO_INTERACTIVE_SLOT");
+  }
+  rig_.Cancel(job);
+  rig_.AwaitEnd(job);
+  Asked asked(*pool_, model, "cat");
+  EXPECT_TRUE(asked.response().ok()) << asked.response().status();
+}
+
+TEST_F(InteractivePoolTest, GivesTheMemoryOfAnIdleWorkerToAQueuedJob) {
+  rig_.options.host_memory_bytes = int64_t{1} << 30;
+  InteractiveOptions patient = Needing(600 << 20);
+  patient.idle_limit = absl::Hours(10);
+  Start(patient, 2);
+  Asked asked(*pool_, Register("net"), "cat");
+  ASSERT_TRUE(asked.response().ok()) << asked.response().status();
+  v1::SubmitOptions options;
+  options.mutable_resources()->set_host_memory_bytes(600 << 20);
+  const std::string job = rig_.Submit(testing::kSucceed, options);
+  EXPECT_EQ(rig_.AwaitEnd(job).state(), v1::SUCCEEDED);
+  EXPECT_EQ(pool_->warm_workers(), 0);
+}
+
 TEST_F(InteractivePoolTest, EndsWhatRunsWhenItCloses) {
   Start();
   Asked slow(*pool_, Register("net"), testing::kSlowImage);

@@ -322,7 +322,9 @@ TEST_F(SchedulerCoreTest, RefusesWhatIsAboveTheLimitsOfTheQueue) {
 TEST_F(SchedulerCoreTest, LendsAFreeSlotAndWantsItBackForAJob) {
   Make({"cpu"});
   std::vector<int> wanted;
-  const auto lend = [&] { return core_->TryHoldSlot([&](int slot) { wanted.push_back(slot); }); };
+  const auto lend = [&] {
+    return core_->TryHoldSlot({}, [&](int slot) { wanted.push_back(slot); });
+  };
   EXPECT_EQ(lend(), 0);
   EXPECT_EQ(lend(), std::nullopt);
   EXPECT_THAT(Step(), IsEmpty());
@@ -330,10 +332,69 @@ TEST_F(SchedulerCoreTest, LendsAFreeSlotAndWantsItBackForAJob) {
   Queue("a");
   EXPECT_THAT(Step(), IsEmpty());
   EXPECT_THAT(wanted, ElementsAre(0));
-  core_->ReleaseSlot(0);
+  core_->ReleaseSlot(0, {});
   EXPECT_THAT(Step(), ElementsAre("start a on 0"));
   core_->SetAdmission(false);
   EXPECT_EQ(lend(), std::nullopt);
+}
+
+TEST_F(SchedulerCoreTest, CountsTheMemoryOfLentSlotsAndWantsItBackForAJob) {
+  options_.host_memory_bytes = 100;
+  Make({"cpu", "cpu", "cpu"});
+  std::vector<int> wanted;
+  v1::Resources needs;
+  needs.set_host_memory_bytes(60);
+  const auto lend = [&] {
+    return core_->TryHoldSlot(needs, [&](int slot) { wanted.push_back(slot); });
+  };
+  EXPECT_EQ(lend(), 0);
+  EXPECT_EQ(lend(), std::nullopt);
+  Queue("small", 40);
+  Queue("large", 50);
+  EXPECT_THAT(Step(), ElementsAre("start small on 1"));
+  EXPECT_EQ(Blocked("large"), v1::WAITING_FOR_MEMORY);
+  EXPECT_THAT(wanted, ElementsAre(0));
+  core_->ReleaseSlot(0, {});
+  EXPECT_THAT(Step(), ElementsAre("start large on 0"));
+}
+
+TEST_F(SchedulerCoreTest, ProbesAGpuThatWasLentToAWorkerThatHadToBeKilled) {
+  Make({"cuda:0"});
+  EXPECT_EQ(core_->TryHoldSlot({}, [](int) {}), 0);
+  core_->ReleaseSlot(0, {.killed = true});
+  EXPECT_THAT(Step(), ElementsAre("probe 0"));
+}
+
+// One run took 10 minutes and one 20: 15 are expected. The next has run for 5.
+TEST_F(SchedulerCoreTest, ExpectsQueuedJobsToStartWhenThoseAheadRanAsLongAsTheLastOnes) {
+  Make({"cpu"});
+  const auto starts_in = [&](const std::string& uid) -> absl::Duration {
+    const v1::QueueInfo info = core_->Describe(uid);
+    return info.has_estimated_start() ? FromProto(info.estimated_start()) - clock_.Wall()
+                                      : absl::InfiniteDuration();
+  };
+  int minutes = 10;
+  for (const char* uid : {"a", "b"}) {
+    Queue(uid);
+    Queue("z");
+    Step();
+    Run(uid);
+    if (uid[0] == 'a') {
+      EXPECT_EQ(starts_in("z"), absl::InfiniteDuration());
+    }
+    Set("z", v1::CANCELLED);
+    clock_.Advance(absl::Minutes(std::exchange(minutes, 20)));
+    EndRun(uid, v1::SUCCEEDED, {.outcome = v1::ATTEMPT_SUCCEEDED});
+  }
+  for (const char* uid : {"c", "d", "e"}) Queue(uid);
+  Step();
+  Run("c");
+  clock_.Advance(absl::Minutes(5));
+  EXPECT_EQ(starts_in("d"), absl::Minutes(10));
+  EXPECT_EQ(starts_in("e"), absl::Minutes(25));
+  clock_.Advance(absl::Minutes(11));  // longer than expected: nobody knows
+  Set("e", v1::CANCELLED);
+  EXPECT_EQ(starts_in("d"), absl::InfiniteDuration());
 }
 
 TEST_F(SchedulerCoreTest, TellsWhoIsBehindTheFairShare) {

@@ -107,13 +107,11 @@ INSTANTIATE_TEST_SUITE_P(
 INSTANTIATE_TEST_SUITE_P(
     Attack, BadSpec,
     ::testing::Values(
-        BadCase{kAttack, "attack { mode: MIN_NORM }", "spec.mode", "INVALID_SPEC", "MIN_NORM"},
-        BadCase{kAttack, "attack { stop { seconds: 5 } }", "spec.stop", "INVALID_SPEC",
-                "not served"},
-        BadCase{kAttack, "attack { seeds: [1, 2] }", "spec.seeds", "INVALID_SPEC", "one seed"},
+        BadCase{kAttack, "attack { stop { seconds: -5 } }", "spec.stop.seconds", "INVALID_SPEC",
+                "negative"},
+        BadCase{kAttack, "attack { stop { robust_accuracy: 2 } }", "spec.stop.robust_accuracy",
+                "INVALID_SPEC", "[0, 1]"},
         BadCase{kAttack, "attack { depth: 'deep' }", "spec.depth", "INVALID_SPEC", "quick"},
-        BadCase{kAttack, "attack { outputs: CURVES }", "spec.outputs[0]", "INVALID_SPEC",
-                "not served"},
         BadCase{kAttack, "attack { confidence_level: 1 }", "spec.confidence_level", "INVALID_SPEC",
                 "(0, 1)"},
         BadCase{kAttack, "attack { model { architecture { name: 'mini_gap' } } }",
@@ -137,7 +135,7 @@ INSTANTIATE_TEST_SUITE_P(
                 "number_value: 3 } } } } threat { norm: LINF epsilon: 0.1 } } }",
                 "spec.attacks[1].attack.params.stepz", "BAD_PARAMETER", "did you mean \"steps\""},
         BadCase{kAttack, "attack { adversarial_set { size_bytes: 1 } }", "spec.adversarial_set",
-                "INVALID_SPEC", "not served"}));
+                "INVALID_SPEC", "attack transfer"}));
 
 INSTANTIATE_TEST_SUITE_P(
     Explain, BadSpec,

@@ -35,7 +35,8 @@ struct FakeDatabase {
                   return absl::OkStatus();
                 },
             .status = [this] { return status; },
-            .on_fatal = [this](absl::Status) { ++fatal; }};
+            .on_fatal = [this](absl::Status) { ++fatal; },
+            .on_error = [this](absl::string_view op) { errors.emplace_back(op); }};
   }
 
   StoreCommand Write(absl::BlockingCounter& done, int event_rows = 0) {
@@ -54,6 +55,7 @@ struct FakeDatabase {
   std::vector<int> commits;
   int rollbacks = 0;
   int fatal = 0;
+  std::vector<std::string> errors;
 };
 
 // Keeps the writer busy, so that what is added meanwhile waits together.
@@ -181,6 +183,21 @@ TEST(CommitQueue, AFullDiskRefusesTheBatchAndGoesOn) {
   EXPECT_EQ(database.rollbacks, 1);
   EXPECT_TRUE(RunOne(queue, [&] { database.commit_result = absl::OkStatus(); }).ok());
   EXPECT_EQ(database.fatal, 0);
+  EXPECT_THAT(database.errors, ElementsAre("commit"));
+}
+
+TEST(CommitQueue, TellsWhetherACommitOrAReadFailed) {
+  FakeDatabase database;
+  CommitQueue queue(database.Hooks());
+  EXPECT_TRUE(RunOne(queue, [] {}).ok());
+  EXPECT_THAT(database.errors, ElementsAre());
+  absl::BlockingCounter done(1);
+  queue.Add({.writes = false,
+             .run = [&](StoreEffect&) { database.status = absl::DataLossError("malformed"); },
+             .finish = [&done](const absl::Status&) { done.DecrementCount(); }});
+  done.Wait();
+  EXPECT_FALSE(RunOne(queue, [] {}).ok());  // refused, not tried
+  EXPECT_THAT(database.errors, ElementsAre("read"));
 }
 
 TEST(CommitQueue, RunsWhatIsQueuedBeforeItEnds) {

@@ -307,6 +307,21 @@ TEST_F(StoreTest, ABackupUnderWayIsGivenUpWhenTheStoreCloses) {
   EXPECT_EQ(access(copy.c_str(), F_OK) == 0, status.ok()) << "half a copy was left";
 }
 
+TEST_F(StoreTest, TellsOfABackupThatFailed) {
+  absl::Mutex mutex;
+  std::vector<std::string> failed;
+  SqliteStoreOptions options;
+  options.on_error = [&](absl::string_view op) {
+    absl::MutexLock lock(&mutex);
+    failed.emplace_back(op);
+  };
+  Open(std::move(options));
+  EXPECT_TRUE(Await<Done>([&](auto reply) { store_->Backup(folder_.path() + "/b", reply); }).ok());
+  EXPECT_FALSE(Await<Done>([&](auto reply) { store_->Backup(folder_.path() + "/b", reply); }).ok());
+  store_.reset();
+  EXPECT_THAT(failed, ElementsAre("backup"));
+}
+
 TEST_F(StoreTest, TellsHowLongWhichTransactionTook) {
   absl::Mutex mutex;
   std::vector<std::string> ops;

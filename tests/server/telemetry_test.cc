@@ -129,7 +129,6 @@ TEST(Metrics, SortFailedCallsByTheirReason) {
   metrics.RpcFailed(kGetJob, "RATE_LIMITED");
   metrics.RpcFailed(kGetJob, "QUOTA_SOMETHING_NEW");
   metrics.RpcFailed(kGetJob, "JOB_NOT_FOUND");
-  metrics.RpcFailed(kGetJob, "STORE_UNAVAILABLE");
   metrics.RpcFailed(kGetJob, "DRAINING");
   metrics.RpcFailed(kWatchJob, "SLOW_CONSUMER");
   metrics.RpcFailed(kWatchJob, "DRAINING");
@@ -138,9 +137,19 @@ TEST(Metrics, SortFailedCallsByTheirReason) {
   EXPECT_EQ(shown["adamant_auth_failures_total{reason=\"other\"}"], 0);
   EXPECT_EQ(shown["adamant_quota_rejections_total{quota=\"rate\"}"], 1);
   EXPECT_EQ(shown["adamant_quota_rejections_total{quota=\"other\"}"], 1);
-  EXPECT_EQ(shown["adamant_store_errors_total{op=\"commit\"}"], 1);
   EXPECT_EQ(shown["adamant_watch_dropped_total{reason=\"slow_consumer\"}"], 1);
   EXPECT_EQ(shown["adamant_watch_dropped_total{reason=\"draining\"}"], 1);
+}
+
+TEST(Metrics, CountAStoreFailureOnceHoweverManyCallsItFails) {
+  Metrics metrics({});
+  metrics.StoreError("commit");
+  metrics.RpcFailed(kGetJob, "STORE_UNAVAILABLE");
+  metrics.RpcFailed(kGetJob, "STORE_UNAVAILABLE");
+  metrics.StoreError("something new");
+  const Exposition shown(metrics.Text());
+  EXPECT_EQ(shown["adamant_store_errors_total{op=\"commit\"}"], 1);
+  EXPECT_EQ(shown["adamant_store_errors_total{op=\"other\"}"], 1);
 }
 
 TEST(Metrics, CountUnknownAttacksAsOther) {

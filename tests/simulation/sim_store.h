@@ -85,6 +85,9 @@ class SimStore : public JobStore {
                  Reply<std::vector<v1::BlobRef>> reply) override {
     reply(Unused());
   }
+  void FindOwned(std::vector<std::string>, Reply<std::vector<v1::BlobRef>> reply) override {
+    reply(Unused());
+  }
   void Backup(std::string, Reply<Done> reply) override { reply(Unused()); }
 
  private:

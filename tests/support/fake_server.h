@@ -57,7 +57,8 @@ class FakeJobs : public v1::RobustnessService::Service {
   std::vector<v1::Job> listed;
   std::vector<std::string> verbs;  // "pause jobs/x", in the order of the calls
   v1::RetryJobRequest retry;
-  int unavailable = 0;  // so many verbs and explains are answered UNAVAILABLE first
+  int unavailable = 0;  // so many verbs and explains are answered with `refusal` first
+  grpc::StatusCode refusal = grpc::StatusCode::UNAVAILABLE;
   int explains = 0;
   v1::ListJobsRequest list;  // the last one
   std::vector<v1::MetricPoint> points;
@@ -69,6 +70,9 @@ class FakeJobs : public v1::RobustnessService::Service {
   v1::TrainJobRequest train;             // the last submits
   v1::AttackJobRequest attack;
   v1::ExplainJobRequest explain;
+  v1::ExplainRequest explain_now;  // the last one, and what it is answered with
+  v1::ExplainResponse explained;
+  grpc::Status explain_status;
 
   grpc::Status TrainJob(grpc::ServerContext*, const v1::TrainJobRequest* request,
                         v1::Job* out) override {
@@ -121,11 +125,13 @@ class FakeJobs : public v1::RobustnessService::Service {
     *out = job;
     return grpc::Status::OK;
   }
-  grpc::Status Explain(grpc::ServerContext*, const v1::ExplainRequest*,
-                       v1::ExplainResponse*) override {
+  grpc::Status Explain(grpc::ServerContext*, const v1::ExplainRequest* request,
+                       v1::ExplainResponse* out) override {
     ++explains;
-    return unavailable-- > 0 ? grpc::Status(grpc::StatusCode::UNAVAILABLE, "later")
-                             : grpc::Status::OK;
+    explain_now = *request;
+    *out = explained;
+    return unavailable-- > 0 ? grpc::Status(refusal, "later")
+                             : explain_status;
   }
   grpc::Status ListMetricPoints(grpc::ServerContext*, const v1::ListMetricPointsRequest* request,
                                 v1::ListMetricPointsResponse* out) override {
@@ -182,7 +188,7 @@ class FakeJobs : public v1::RobustnessService::Service {
 
   grpc::Status Verb(const std::string& verb, const v1::JobVerbRequest& request, v1::Job* out) {
     verbs.push_back(verb + " " + request.name());
-    if (unavailable-- > 0) return {grpc::StatusCode::UNAVAILABLE, "later"};
+    if (unavailable-- > 0) return {refusal, "later"};
     if (out != nullptr) *out = job;
     return grpc::Status::OK;
   }
@@ -349,10 +355,11 @@ class FakeSystem : public v1::SystemService::Service {
 // calls and read them after; they are not locked.
 class FakeServer {
  public:
-  FakeServer() {
+  explicit FakeServer(const std::shared_ptr<grpc::ServerCredentials>& credentials =
+                          grpc::InsecureServerCredentials()) {
     grpc::ServerBuilder builder;
     int port = 0;
-    builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
+    builder.AddListeningPort("127.0.0.1:0", credentials, &port);
     for (grpc::Service* service :
          std::initializer_list<grpc::Service*>{&jobs, &blobs, &models, &datasets, &system}) {
       builder.RegisterService(service);

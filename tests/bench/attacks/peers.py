@@ -101,7 +101,7 @@ def open_model(folder, name):
 
 
 class Counter(nn.Module):
-    """Counts rows; a backward row is one whose input gradient is taken."""
+    """Counts rows of forward passes and of backward passes from the logits."""
 
     def __init__(self, net):
         super().__init__()
@@ -109,8 +109,6 @@ class Counter(nn.Module):
 
     def forward(self, x):
         self.forwards += len(x)
-        if x.requires_grad and torch.is_grad_enabled():
-            x.register_hook(self.count) if not x.is_leaf else None
         logits = self.net(x)
         if logits.requires_grad:
             logits.register_hook(self.count)

@@ -5,25 +5,51 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <ctime>
+#include <filesystem>
 #include <fstream>
 #include <sstream>
 #include <thread>
 
-#include "absl/strings/match.h"
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
-#include "common/files.h"
 
 namespace adamant::bench {
 
+namespace {
+
+std::atomic<pid_t> live_server{-1};
+std::string live_folder;  // of the server
+
+// Safe in a signal handler.
+void KillServer() {
+  const pid_t pid = live_server.exchange(-1);
+  if (pid > 0) kill(pid, SIGKILL);
+}
+
+void OnSignal(int number) {
+  KillServer();
+  _exit(128 + number);
+}
+
+}  // namespace
+
+void CatchSignals() {
+  for (const int number : {SIGINT, SIGTERM, SIGHUP}) std::signal(number, OnSignal);
+}
+
+// Without destructors: other threads may be within calls.
 void Die(const std::string& why) {
   std::fprintf(stderr, "service_bench: %s\n", why.c_str());
-  std::exit(1);
+  KillServer();
+  std::error_code error;
+  if (!live_folder.empty()) std::filesystem::remove_all(live_folder, error);
+  std::_Exit(1);
 }
 
 void RunOnCore(int core) {
@@ -31,6 +57,13 @@ void RunOnCore(int core) {
   cpu_set_t set;
   CPU_ZERO(&set);
   CPU_SET(static_cast<size_t>(core % std::max(1, cores)), &set);
+  sched_setaffinity(0, sizeof(set), &set);
+}
+
+void RunOnAnyCore() {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  for (size_t i = 0; i < CPU_SETSIZE; ++i) CPU_SET(i, &set);
   sched_setaffinity(0, sizeof(set), &set);
 }
 
@@ -96,8 +129,8 @@ Stubs::Stubs(const std::string& address) {
   system = v1::SystemService::NewStub(channel);
 }
 
-BenchServer::BenchServer(Worker worker, std::vector<std::string> arguments)
-    : data_dir_(folder_.path() + "/data"), arguments_(std::move(arguments)) {
+BenchServer::BenchServer(Worker worker, std::vector<std::string> arguments, Cores cores)
+    : data_dir_(folder_.path() + "/data"), arguments_(std::move(arguments)), cores_(cores) {
   for (const char* flag : {"--max-calls-per-second", "--max-submits-per-second"})
     arguments_.insert(arguments_.end(), {flag, "0"});
   if (worker == Worker::kFake) {
@@ -106,29 +139,24 @@ BenchServer::BenchServer(Worker worker, std::vector<std::string> arguments)
   Start();
 }
 
-BenchServer::~BenchServer() = default;
-
-void BenchServer::Start() {
-  process_.reset();
-  RunOnCore(0);
-  process_ = std::make_unique<testing::ServerProcess>(data_dir_, arguments_);
-  RunOnCore(1);
-  const absl::StatusOr<std::string> lock = ReadFile(data_dir_ + "/LOCK");
-  if (!lock.ok()) Die("the server did not start");
-  for (const absl::string_view line : absl::StrSplit(*lock, '\n')) {
-    if (absl::StartsWith(line, "pid=") && !absl::SimpleAtoi(line.substr(4), &pid_))
-      Die("LOCK names no process");
-  }
+BenchServer::~BenchServer() {
+  live_server = -1;
+  live_folder.clear();
 }
 
-v1::TrainJobRequest FakeTraining(testing::FakeTask task) {
-  v1::TrainJobRequest request;
-  v1::TrainSpec& spec = *request.mutable_spec();
-  spec.set_seed(task);
-  spec.set_steps(10);
-  spec.mutable_model()->mutable_architecture()->set_name("mini_gap");
-  spec.mutable_train()->mutable_builtin()->set_name("shapes");
-  return request;
+void BenchServer::Start() {
+  live_server = -1;
+  live_folder = folder_.path();
+  process_.reset();
+  if (cores_ == Cores::kAny) {
+    RunOnAnyCore();
+  } else {
+    RunOnCore(0);
+  }
+  process_ = std::make_unique<testing::ServerProcess>(data_dir_, arguments_);
+  if (cores_ == Cores::kFirst) RunOnCore(1);
+  if (!process_->ready()) Die("the server did not start");
+  live_server = process_->pid();
 }
 
 v1::TrainJobRequest RealTraining(int steps) {

@@ -17,7 +17,7 @@
 #include "adamant/v1/system.grpc.pb.h"
 #include "tests/support/programs/program.h"
 #include "tests/support/temporary_folder.h"
-#include "tests/support/workers/fake_worker.h"
+#include "tests/support/workers/fake_training.h"
 
 namespace adamant::bench {
 
@@ -46,11 +46,13 @@ std::vector<BenchRow> CallRows();       // submit, get, unary_cpu, list
 std::vector<BenchRow> WatchRows();      // event_latency_*, event_rate, watchers
 std::vector<BenchRow> TransferRows();   // upload, upload_resume, upload_dedup
 std::vector<BenchRow> LifeRows();       // start_warm, cancel, worker_*, server_restart, drain
+std::vector<BenchRow> OverheadRows();   // overhead
 std::vector<BenchRow> FootprintRows();  // metrics, idle_rss, shared_library_count
 
 // Restricts the calling thread, and what it starts from now on, to one core. The server runs on the
 // first core and the client on the second.
 void RunOnCore(int core);
+void RunOnAnyCore();
 
 double Now();  // seconds of CLOCK_MONOTONIC
 
@@ -71,17 +73,21 @@ struct Stubs {
   std::unique_ptr<v1::SystemService::Stub> system;
 };
 
-// An adamantd on the first core, without limits on rates.
+// An adamantd, on the first core where not told otherwise, without limits on rates. One at a time;
+// however the bench ends, it ends with it.
 class BenchServer {
  public:
   enum class Worker { kFake, kReal };
-  explicit BenchServer(Worker worker = Worker::kFake, std::vector<std::string> arguments = {});
+  // kAny: where the training must have a core of its own beside server and client.
+  enum class Cores { kFirst, kAny };
+  explicit BenchServer(Worker worker = Worker::kFake, std::vector<std::string> arguments = {},
+                       Cores cores = Cores::kFirst);
   ~BenchServer();
 
   const std::string& address() const { return process_->address(); }
   const std::string& metrics_address() const { return process_->metrics_address(); }
   const std::string& data_dir() const { return data_dir_; }
-  pid_t pid() const { return pid_; }
+  pid_t pid() const { return process_->pid(); }
   testing::ServerProcess& process() { return *process_; }
 
   // Starts the server again on the same data folder.
@@ -91,12 +97,11 @@ class BenchServer {
   testing::TemporaryFolder folder_;
   std::string data_dir_;
   std::vector<std::string> arguments_;
+  const Cores cores_;
   std::unique_ptr<testing::ServerProcess> process_;
-  pid_t pid_ = -1;
 };
 
-// A training for the fake worker.
-v1::TrainJobRequest FakeTraining(testing::FakeTask task);
+using testing::FakeTraining;
 // A PGD training on `shapes` of `steps` steps, for the real worker.
 v1::TrainJobRequest RealTraining(int steps);
 // Both exit when the call fails.
@@ -111,6 +116,9 @@ inline std::function<bool(const v1::JobEvent&)> State(v1::JobState state) {
   };
 }
 
+// Ends the server too.
 [[noreturn]] void Die(const std::string& why);
+// An interrupted bench ends its server too.
+void CatchSignals();
 
 }  // namespace adamant::bench

@@ -13,7 +13,8 @@ namespace {
 
 std::vector<BenchRow> AllRows() {
   std::vector<BenchRow> rows;
-  for (const auto& some : {CallRows(), WatchRows(), TransferRows(), LifeRows(), FootprintRows()})
+  for (const auto& some :
+       {CallRows(), WatchRows(), TransferRows(), LifeRows(), OverheadRows(), FootprintRows()})
     rows.insert(rows.end(), some.begin(), some.end());
   return rows;
 }
@@ -36,6 +37,7 @@ int Main(int argc, char** argv) {
   app.add_option("--seed", options.seed, "of random choices [1]");
   app.add_flag("--list", list, "name the rows");
   CLI11_PARSE(app, argc, argv);
+  CatchSignals();
   for (const BenchRow& row : AllRows()) {
     if (list) absl::PrintF("%-22s %s\n", row.name, row.target);
     if (name != row.name) continue;

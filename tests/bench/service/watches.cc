@@ -165,7 +165,8 @@ double TrainingSeconds(BenchServer& server, int steps, int watchers) {
 
 BenchResult RunWatchers(const BenchOptions& options) {
   const int64_t rounds = options.n > 0 ? options.n : 3;
-  BenchServer server(BenchServer::Worker::kReal);
+  BenchServer server(BenchServer::Worker::kReal, {"--threads-per-slot", "1"},
+                     BenchServer::Cores::kAny);
   std::vector<double> alone;
   std::vector<double> watched;
   TrainingSeconds(server, 100, 0);

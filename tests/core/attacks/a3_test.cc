@@ -1,22 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <gtest/gtest.h>
 
-#include "absl/strings/str_cat.h"
 #include "core/attacks/attack.h"
 #include "core/attacks/losses.h"
 #include "core/attacks/steps.h"
 #include "core/base/torch.h"
 #include "core/models/activation_map.h"
+#include "core/models/model_file.h"
+#include "tests/support/test_data.h"
+#include "tests/support/torch/attacks.h"
 #include "tests/support/torch/map_models.h"
+#include "tests/support/torch/reference.h"
 #include "tests/support/torch/toy_models.h"
 
 namespace adamant {
 namespace {
 
+using testing::FourPixels;
 using testing::MakeAttack;
 using testing::MapModel;
 using testing::MiniGap;
-using testing::Refuser;
+using testing::ParamValues;
+using testing::RefusingJudge;
 using testing::ToyBatch;
 using testing::ToyMlp;
 using testing::ToyPointer;
@@ -31,32 +36,24 @@ AttackResult Craft(const Attack& attack, Model& model, const Batch& batch,
       {.stream = "0:test", .judge = judge, .clean_logits = victim.Logits(batch.images)}, {});
 }
 
-// 0.2 0.4 / 0.6 0.8, label 0.
-Batch FourPixels() {
-  return {torch::tensor({0.2F, 0.4F, 0.6F, 0.8F}).view({1, 1, 2, 2}), torch::zeros({1}, at::kLong),
-          torch::zeros({1}, at::kLong)};
-}
-
 TEST(A3, EqualsItsBaseToTheBitWithoutAttention) {
   const std::unique_ptr<Model> model = MiniGap({1, 8, 8, 5});
   const ToyPointer toy = ToyMlp({1, 8, 8, 5});
   for (Model* each : {model.get(), static_cast<Model*>(toy.get())}) {
     const Batch batch = ToyBatch(*each, 20);
-    const auto expect_equal = [&](const std::string& a3, const std::string& base,
-                                  const std::string& params) {
+    const auto expect_equal = [&](const ParamValues& a3, const std::string& base,
+                                  const ParamValues& params) {
       const AttackResult got = Craft(*MakeAttack("a3", a3), *each, batch);
       const AttackResult expected = Craft(*MakeAttack(base, params), *each, batch);
-      EXPECT_TRUE(got.images.equal(expected.images)) << a3;
-      EXPECT_TRUE(got.counts.forwards.equal(expected.counts.forwards)) << a3;
-      EXPECT_TRUE(got.counts.backwards.equal(expected.counts.backwards)) << a3;
-      EXPECT_FALSE(got.images.equal(batch.images)) << a3;
+      EXPECT_TRUE(got.images.equal(expected.images)) << base;
+      EXPECT_TRUE(got.counts.forwards.equal(expected.counts.forwards)) << base;
+      EXPECT_TRUE(got.counts.backwards.equal(expected.counts.backwards)) << base;
+      EXPECT_FALSE(got.images.equal(batch.images)) << base;
     };
-    expect_equal(R"({"sigma":0})", "pgd", R"({"steps":3,"step_rule":"eps_div_steps"})");
-    expect_equal(R"({"sigma":0,"base":"fgsm"})", "fgsm", "{}");
-    expect_equal(R"({"sigma":0,"base":"step_ll"})", "fgsm", R"({"target":"least_likely"})");
-    expect_equal(R"({"sigma":0,"base":"iter_step_ll"})", "pgd",
-                 R"({"steps":3,"step_rule":"eps_div_steps","random_start":false,)"
-                 R"("target":"least_likely"})");
+    expect_equal({{"sigma", 0.0}}, "pgd", {{"steps", 3.0}, {"step_rule", "eps_div_steps"}});
+    expect_equal({{"sigma", 0.0}, {"base", "fgsm"}}, "fgsm", {});
+    expect_equal({{"sigma", 0.0}, {"base", "step_ll"}}, "step_ll", {});
+    expect_equal({{"sigma", 0.0}, {"base", "iter_step_ll"}}, "iter_step_ll", {{"steps", 3.0}});
   }
 }
 
@@ -75,22 +72,24 @@ TEST(A3, FollowsTheGradientOfAHandComputedMap) {
   for (const bool gap : {true, false}) {
     model.set_gap(gap);
     const AttackResult strong =
-        Craft(*MakeAttack("a3", R"({"base":"fgsm","sigma":10000})"), model, batch);
+        Craft(*MakeAttack("a3", {{"base", "fgsm"}, {"sigma", 10000.0}}), model, batch);
     EXPECT_TRUE((strong.images - batch.images).allclose(kEpsilon * expected)) << gap;
     const AttackResult weak =
-        Craft(*MakeAttack("a3", R"({"base":"fgsm","sigma":0.0001})"), model, batch);
+        Craft(*MakeAttack("a3", {{"base", "fgsm"}, {"sigma", 0.0001}}), model, batch);
     EXPECT_TRUE(weak.images.allclose(batch.images - kEpsilon)) << gap;
-    const AttackResult balanced = Craft(
-        *MakeAttack("a3", R"({"base":"fgsm","sigma":100,"balance":"grad_l1"})"), model, batch);
+    const AttackResult balanced =
+        Craft(*MakeAttack("a3", {{"base", "fgsm"}, {"sigma", 100.0}, {"balance", "grad_l1"}}),
+              model, batch);
     EXPECT_TRUE((balanced.images - batch.images).allclose(kEpsilon * expected)) << gap;
     // From kappa 0.1 on M is 0 1 1 1: the second pixel now lowers the distance.
     const AttackResult given = Craft(
-        *MakeAttack("a3", R"({"base":"fgsm","sigma":10000,"kappa":"value","kappa_value":0.1})"),
+        *MakeAttack(
+            "a3", {{"base", "fgsm"}, {"sigma", 10000.0}, {"kappa", "value"}, {"kappa_value", 0.1}}),
         model, batch);
     EXPECT_LT(given.images.flatten()[1].item<float>(), 0.4F) << gap;
     // The least likely class is 1, also wanted by leaving 0.
     const AttackResult least =
-        Craft(*MakeAttack("a3", R"({"base":"step_ll","sigma":10000})"), model, batch);
+        Craft(*MakeAttack("a3", {{"base", "step_ll"}, {"sigma", 10000.0}}), model, batch);
     EXPECT_TRUE(least.images.equal(strong.images)) << gap;
   }
 }
@@ -108,9 +107,8 @@ TEST(A3, MovesAttentionFurtherWithMoreWeight) {
   const at::Tensor mask = clean >= clean.mean({1, 2}, true);
   for (const char* base : {"fgsm", "pgd", "step_ll", "iter_step_ll"}) {
     double before = -1;
-    for (const int sigma : {0, 1, 10}) {  // at 1000, iter_step_ll moves it no further
-      const auto attack = MakeAttack(
-          "a3", absl::StrCat(R"({"base":")", base, R"(","steps":6,"sigma":)", sigma, "}"));
+    for (const double sigma : {0, 1, 10}) {  // at 1000, iter_step_ll moves it no further
+      const auto attack = MakeAttack("a3", {{"base", base}, {"steps", 6.0}, {"sigma", sigma}});
       const at::Tensor moved = attention(Craft(*attack, *model, batch).images);
       const double distance =
           (mask.to(at::kFloat) - MinMaxScaled(moved)).abs().mean().item<double>();
@@ -120,6 +118,40 @@ TEST(A3, MovesAttentionFurtherWithMoreWeight) {
   }
 }
 
+TEST(A3, MovesTheAttentionOfARealNetworkAndRefusesOneWithoutLayers) {
+  REQUIRE_TEST_DATA();
+  const auto model = testing::ReferenceModel("mnist_lenet5_adv");
+  const Batch batch = testing::MnistTestBatch(20);
+  const at::Tensor classes = Predictions(model->Logits(batch.images)).detach();
+  const std::string tap = model->info().default_tap;
+  const auto attention = [&](const at::Tensor& images) {
+    const at::Tensor x = images.clone().requires_grad_(true);
+    const Outputs seen = model->ForwardWithTaps(x, {tap});
+    return MinMaxScaled(LogitMap(seen.logits, seen.taps.at(tap), classes).relu()).detach();
+  };
+  const at::Tensor clean = attention(batch.images);
+  const at::Tensor mask = (clean >= clean.mean({1, 2}, true)).to(at::kFloat);
+  for (const char* base : {"fgsm", "pgd"}) {
+    const auto distance = [&](double sigma) {
+      const auto attack = MakeAttack(
+          "a3", {{"base", base}, {"sigma", sigma}, {"steps", 10.0}, {"random_start", false}});
+      return (mask - attention(Craft(*attack, *model, batch, 0.3).images))
+          .abs()
+          .mean()
+          .item<double>();
+    };
+    EXPECT_GT(distance(10), distance(0) + 0.005) << base;
+  }
+  const auto program =
+      OpenModel({.shape = {1, 28, 28, 10},
+                 .file = *FileView::Open(testing::TestDataFolder() +
+                                         "/checkpoints/mnist_lenet5_adv.scripted.pt")});
+  ASSERT_TRUE(program.ok()) << program.status();
+  EXPECT_EQ(MakeAttack("a3")->CheckModel(**program),
+            absl::FailedPreconditionError("a TorchScript model names no layer with maps to look "
+                                          "at; use a safetensors model of a known architecture"));
+}
+
 TEST(A3, CountsMapsThatAreZero) {
   // The map of class 0 is (4 x - 1) / 4: nothing behind the ReLU for pixels below 1/4.
   MapModel model({{3, -1}, {0, 0}}, {5, 0});
@@ -127,7 +159,7 @@ TEST(A3, CountsMapsThatAreZero) {
   const Batch batch{images, torch::zeros({2}, at::kLong), at::arange(2, at::kLong)};
   for (const bool gap : {true, false}) {
     model.set_gap(gap);
-    const AttackResult result = Craft(*MakeAttack("a3", "{}"), model, batch);
+    const AttackResult result = Craft(*MakeAttack("a3"), model, batch);
     EXPECT_TRUE(result.counts.empty_maps.equal(torch::tensor({0, 1}, at::kLong)));
     EXPECT_TRUE(at::isfinite(result.images).all().item<bool>());
   }
@@ -144,8 +176,8 @@ TEST(A3, TakesOnePassMoreThanItsBase) {
     for (const bool gap : {true, false}) {
       model.set_gap(gap);
       const int64_t rows_before = model.rows();
-      Refuser judge;
-      const auto attack = MakeAttack("a3", absl::StrCat(R"({"base":")", each.base, R"("})"));
+      RefusingJudge judge;
+      const auto attack = MakeAttack("a3", {{"base", each.base}});
       const SampleCounts counts = Craft(*attack, model, FourPixels(), 0.3, &judge).counts;
       EXPECT_EQ(counts.forwards.item<int64_t>(), each.forwards) << each.base;
       EXPECT_EQ(model.rows() - rows_before, each.forwards + 1) << each.base;  // and the clean one
@@ -179,15 +211,12 @@ TEST(A3, DifferentiatesTheWeightsOfTheMap) {
 TEST(A3, NeedsALayerWithMaps) {
   MapModel model({{2, -1}, {0, 1}}, {1, 0});
   model.set_default_tap("");
-  const auto attack = MakeAttack("a3", "{}");
+  const auto attack = MakeAttack("a3");
   EXPECT_EQ(attack->CheckModel(model).code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_THROW(Craft(*attack, model, FourPixels()), std::invalid_argument);
-  EXPECT_TRUE(MakeAttack("a3", R"({"sigma":0})")->CheckModel(model).ok());
-  v1::PluginSpec contradiction;
-  contradiction.set_name("a3");
-  (*contradiction.mutable_params()->mutable_fields())["base"].set_string_value("step_ll");
-  (*contradiction.mutable_params()->mutable_fields())["target"].set_string_value("next");
-  EXPECT_EQ(MakePlugin<Attack>(contradiction).status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_TRUE(MakeAttack("a3", {{"sigma", 0.0}})->CheckModel(model).ok());
+  EXPECT_EQ(testing::MakeAttackOr("a3", {{"base", "step_ll"}, {"target", "next"}}).status().code(),
+            absl::StatusCode::kInvalidArgument);
 }
 
 }  // namespace

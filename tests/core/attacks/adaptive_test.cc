@@ -4,7 +4,6 @@
 
 #include <cmath>
 
-#include "absl/strings/str_cat.h"
 #include "core/attacks/attack.h"
 #include "core/attacks/losses.h"
 #include "core/base/torch.h"
@@ -12,17 +11,24 @@
 #include "core/models/model_file.h"
 #include "core/models/prototypes.h"
 #include "core/models/safetensors.h"
+#include "tests/support/test_data.h"
+#include "tests/support/torch/attacks.h"
 #include "tests/support/torch/map_models.h"
+#include "tests/support/torch/reference.h"
 #include "tests/support/torch/toy_models.h"
 
 namespace adamant {
 namespace {
 
+using testing::FourPixels;
 using testing::MakeAttack;
 using testing::MapModel;
 using testing::MiniGap;
-using testing::Refuser;
+using testing::ParamValues;
+using testing::RefusingJudge;
 using testing::ToyBatch;
+
+using Names = std::vector<std::string>;
 
 constexpr double kEpsilon = 0.05;
 
@@ -34,11 +40,6 @@ AttackResult Craft(const Attack& attack, Model& model, const Batch& batch,
       {.stream = "0:test", .judge = judge, .clean_logits = victim.Logits(batch.images)}, {});
 }
 
-Batch FourPixels() {  // mean 0.5, label 0
-  return {torch::tensor({0.2F, 0.4F, 0.6F, 0.8F}).view({1, 1, 2, 2}), torch::zeros({1}, at::kLong),
-          torch::zeros({1}, at::kLong)};
-}
-
 // Cross-entropy of label 0 grows with every pixel: z_0 - z_1 = 6 - 3 m.
 MapModel Rising() { return MapModel({{-2, 1}, {0, 0}}, {5, 0}); }
 
@@ -46,24 +47,25 @@ NamedTensors PaperPrototypes() {
   return {{"objective.pcl.maps.prototypes", torch::tensor({{1.F, 0.F}, {0.F, 1.F}})}};
 }
 
-void ExpectEqual(Model& model, const std::string& name, const std::string& params,
-                 const std::string& base, const std::string& base_params) {
+void ExpectEqual(Model& model, const std::string& name, const ParamValues& params,
+                 const std::string& base, const ParamValues& base_params) {
   const Batch batch = ToyBatch(model, 20);
   const AttackResult got = Craft(*MakeAttack(name, params), model, batch);
   const AttackResult expected = Craft(*MakeAttack(base, base_params), model, batch);
-  EXPECT_TRUE(got.images.equal(expected.images)) << name << params;
-  EXPECT_TRUE(got.counts.forwards.equal(expected.counts.forwards)) << name << params;
-  EXPECT_FALSE(got.images.equal(batch.images)) << name << params;
+  EXPECT_TRUE(got.images.equal(expected.images)) << name << " " << base;
+  EXPECT_TRUE(got.counts.forwards.equal(expected.counts.forwards)) << name << " " << base;
+  EXPECT_FALSE(got.images.equal(batch.images)) << name << " " << base;
 }
 
 TEST(Adaptive, EqualsItsBaseToTheBitWithoutWeight) {
   const std::unique_ptr<Model> model = MiniGap({1, 8, 8, 5});
-  ExpectEqual(*model, "adaptive_map", R"({"w":0})", "pgd", "{}");
-  ExpectEqual(*model, "adaptive_pc", R"({"w":0})", "pgd", "{}");
-  ExpectEqual(*model, "adaptive_pc", R"({"w":0,"base":"fgsm"})", "fgsm", "{}");
-  ExpectEqual(*model, "adaptive_pc", R"({"w":0,"base":"bim"})", "pgd", R"({"random_start":false})");
-  ExpectEqual(*model, "adaptive_pc", R"({"w":0,"base":"mi_fgsm"})", "pgd",
-              R"({"random_start":false,"mu":1})");
+  ExpectEqual(*model, "adaptive_map", {{"w", 0.0}}, "pgd", {});
+  ExpectEqual(*model, "adaptive_pc", {{"w", 0.0}}, "pgd", {});
+  ExpectEqual(*model, "adaptive_pc", {{"w", 0.0}, {"base", "fgsm"}}, "fgsm", {});
+  ExpectEqual(*model, "adaptive_pc", {{"w", 0.0}, {"base", "bim"}, {"steps", 10.0}}, "bim",
+              {{"step_rule", "madry"}});
+  ExpectEqual(*model, "adaptive_pc", {{"w", 0.0}, {"base", "mi_fgsm"}, {"steps", 10.0}}, "mi_fgsm",
+              {{"step_rule", "madry"}});
 }
 
 TEST(AdaptiveMap, MovesEachDistanceFurtherWithMoreWeight) {
@@ -79,20 +81,36 @@ TEST(AdaptiveMap, MovesEachDistanceFurtherWithMoreWeight) {
     return CamMap(*model, maps, batch.labels).relu();
   };
   for (const std::string distance : {"cam_l1", "spatial_attention", "feature_l2", "logit_l2"}) {
-    double before = 0;
-    for (const int weight : {0, 1, 1000}) {
-      const auto attack = MakeAttack(
-          "adaptive_map",
-          absl::StrCat(R"({"steps":6,"distance":")", distance, R"(","w":)", weight, "}"));
+    double before = -1;
+    for (const double weight : {0, 1000}) {
+      const auto attack =
+          MakeAttack("adaptive_map", {{"steps", 6.0}, {"distance", distance}, {"w", weight}});
       const at::Tensor change =
           feature(distance, Craft(*attack, *model, batch).images) - feature(distance, batch.images);
       const double size =
           change.flatten(1).norm(distance == "cam_l1" ? 1 : 2, {1}).mean().item<double>();
-      EXPECT_GE(size, before) << distance << " " << weight;
+      EXPECT_GT(size, before) << distance << " " << weight;
       before = size;
     }
-    EXPECT_GT(before, 0);
   }
+}
+
+TEST(AdaptiveMap, MovesTheMapsOfARealNetwork) {
+  REQUIRE_TEST_DATA();
+  const auto model = testing::ReferenceModel("mnist_lenet5_adv");
+  const Batch batch = testing::MnistTestBatch(20);
+  const std::string tap = model->info().default_tap;
+  const auto maps = [&](const at::Tensor& images) {
+    const at::NoGradGuard no_grad;
+    return SpatialAttention(model->ForwardWithTaps(images, {tap}).taps.at(tap));
+  };
+  const auto change = [&](double weight) {
+    const auto attack = MakeAttack(
+        "adaptive_map", {{"w", weight}, {"distance", "spatial_attention"}, {"steps", 10.0}});
+    const at::Tensor moved = maps(Craft(*attack, *model, batch, 0.3).images) - maps(batch.images);
+    return moved.flatten(1).norm(2, {1}).mean().item<double>();
+  };
+  EXPECT_GT(change(1000), 1.2 * change(0));
 }
 
 TEST(AdaptiveMap, FollowsAHandComputedDistance) {
@@ -103,7 +121,8 @@ TEST(AdaptiveMap, FollowsAHandComputedDistance) {
     MapModel model({{2, -1}, {0, 1}}, {1, 0});
     model.set_gap(gap);
     const auto attack =
-        MakeAttack("adaptive_map", R"({"w":1000,"steps":1,"step_size":0.01,"distance":"cam_l1"})");
+        MakeAttack("adaptive_map",
+                   {{"w", 1000.0}, {"steps", 1.0}, {"step_size", 0.01}, {"distance", "cam_l1"}});
     for (const float shift : {0.02F, -0.02F}) {
       Victim victim(model);
       const at::Tensor moved = attack
@@ -120,9 +139,8 @@ TEST(AdaptiveMap, FollowsAHandComputedDistance) {
 
 TEST(AdaptiveMap, TakesOnePassMoreThanPgdForTheCleanMaps) {
   const auto counts = [](MapModel& model, const std::string& distance) {
-    Refuser judge;
-    const auto attack =
-        MakeAttack("adaptive_map", absl::StrCat(R"({"distance":")", distance, R"("})"));
+    RefusingJudge judge;
+    const auto attack = MakeAttack("adaptive_map", {{"distance", distance}});
     return Craft(*attack, model, FourPixels(), 0.3, &judge).counts;
   };
   MapModel model({{2, -1}, {0, 1}}, {1, 0});
@@ -139,13 +157,14 @@ TEST(AdaptiveMap, TakesOnePassMoreThanPgdForTheCleanMaps) {
 
 TEST(AdaptiveMap, RefusesLayersThatDoNotFit) {
   const std::unique_ptr<Model> model = MiniGap({1, 8, 8, 5});
-  const auto check = [&](const char* params) {
+  const auto check = [&](const ParamValues& params) {
     return MakeAttack("adaptive_map", params)->CheckModel(*model).code();
   };
-  EXPECT_EQ(check(R"({"taps":["no_such"]})"), absl::StatusCode::kInvalidArgument);
-  EXPECT_EQ(check(R"({"taps":["logits_in"]})"), absl::StatusCode::kInvalidArgument);
-  EXPECT_EQ(check(R"({"taps":["logits_in"],"distance":"feature_l2"})"), absl::StatusCode::kOk);
-  EXPECT_EQ(check(R"({"taps":["a2","last_conv"]})"), absl::StatusCode::kOk);
+  EXPECT_EQ(check({{"taps", Names{"no_such"}}}), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(check({{"taps", Names{"logits_in"}}}), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(check({{"taps", Names{"logits_in"}}, {"distance", "feature_l2"}}),
+            absl::StatusCode::kOk);
+  EXPECT_EQ(check({{"taps", Names{"a2", "last_conv"}}}), absl::StatusCode::kOk);
 }
 
 TEST(AdaptivePc, FollowsHandComputedPrototypes) {
@@ -154,18 +173,18 @@ TEST(AdaptivePc, FollowsHandComputedPrototypes) {
   // rise.
   MapModel model = Rising();
   model.set_objective_tensors(PaperPrototypes());
-  const auto direction = [&](const std::string& params) {
+  const auto direction = [&](const ParamValues& params) {
     const at::Tensor change =
         Craft(*MakeAttack("adaptive_pc", params), model, FourPixels()).images - FourPixels().images;
     EXPECT_TRUE(change.abs().allclose(at::full_like(change, kEpsilon)));
     return change.sign().mean().item<double>();
   };
-  EXPECT_EQ(direction(R"({"base":"fgsm","w":0})"), 1);
-  EXPECT_EQ(direction(R"({"base":"fgsm","w":0.0001})"), 1);
-  EXPECT_EQ(direction(R"({"base":"fgsm","w":100})"), -1);
-  EXPECT_EQ(direction(R"({"base":"fgsm","w":0.0001,"variant":"pc_only"})"), -1);
-  EXPECT_EQ(direction(R"({"base":"fgsm","w":0.0001,"variant":"nearest_prototype"})"), -1);
-  EXPECT_EQ(direction(R"({"w":100,"random_start":false})"), -1);
+  EXPECT_EQ(direction({{"base", "fgsm"}, {"w", 0.0}}), 1);
+  EXPECT_EQ(direction({{"base", "fgsm"}, {"w", 0.0001}}), 1);
+  EXPECT_EQ(direction({{"base", "fgsm"}, {"w", 100.0}}), -1);
+  EXPECT_EQ(direction({{"base", "fgsm"}, {"w", 0.0001}, {"variant", "pc_only"}}), -1);
+  EXPECT_EQ(direction({{"base", "fgsm"}, {"w", 0.0001}, {"variant", "nearest_prototype"}}), -1);
+  EXPECT_EQ(direction({{"w", 100.0}, {"random_start", false}}), -1);
 }
 
 TEST(AdaptivePc, ComputesBothFormsOfTheLoss) {
@@ -187,15 +206,18 @@ TEST(AdaptivePc, ComputesBothFormsOfTheLoss) {
 
 TEST(AdaptivePc, NeedsPrototypesOfTheCheckpoint) {
   MapModel model = Rising();
-  const auto attack = MakeAttack("adaptive_pc", "{}");
-  EXPECT_EQ(attack->CheckModel(model).code(), absl::StatusCode::kFailedPrecondition);
+  const auto attack = MakeAttack("adaptive_pc");
+  EXPECT_EQ(attack->CheckModel(model),
+            absl::FailedPreconditionError(
+                "the model carries no prototypes (tensors objective.pcl.* of its safetensors "
+                "file): use a checkpoint that was trained with them"));
   EXPECT_THROW(Craft(*attack, model, FourPixels()), std::invalid_argument);
-  EXPECT_TRUE(MakeAttack("adaptive_pc", R"({"w":0})")->CheckModel(model).ok());
+  EXPECT_TRUE(MakeAttack("adaptive_pc", {{"w", 0.0}})->CheckModel(model).ok());
   model.set_objective_tensors({{"objective.pcl.maps.prototypes", at::zeros({2, 3})}});
   EXPECT_EQ(attack->CheckModel(model).code(), absl::StatusCode::kInvalidArgument);
   model.set_objective_tensors(PaperPrototypes());
   EXPECT_TRUE(attack->CheckModel(model).ok());
-  EXPECT_EQ(MakeAttack("adaptive_pc", R"({"taps":["no_such"]})")->CheckModel(model).code(),
+  EXPECT_EQ(MakeAttack("adaptive_pc", {{"taps", Names{"no_such"}}})->CheckModel(model).code(),
             absl::StatusCode::kInvalidArgument);
 }
 
@@ -212,16 +234,16 @@ TEST(AdaptivePc, ReadsThePrototypesOfTheModelFile) {
   EXPECT_EQ((*prototypes)[0].tap, "a4");
   EXPECT_TRUE((*prototypes)[0].pull.equal(at::eye(5, 16)));
   const Batch batch = ToyBatch(**model, 4);
-  EXPECT_FALSE(Craft(*MakeAttack("adaptive_pc", R"({"w":1000})"), **model, batch)
-                   .images.equal(Craft(*MakeAttack("pgd", "{}"), **model, batch).images));
+  EXPECT_FALSE(Craft(*MakeAttack("adaptive_pc", {{"w", 1000.0}}), **model, batch)
+                   .images.equal(Craft(*MakeAttack("pgd"), **model, batch).images));
 }
 
 TEST(AdaptivePc, TakesThePassesOfItsBase) {
   MapModel model = Rising();
   model.set_objective_tensors(PaperPrototypes());
-  Refuser judge;
+  RefusingJudge judge;
   const SampleCounts counts =
-      Craft(*MakeAttack("adaptive_pc", R"({"restarts":2})"), model, FourPixels(), 0.3, &judge)
+      Craft(*MakeAttack("adaptive_pc", {{"restarts", 2.0}}), model, FourPixels(), 0.3, &judge)
           .counts;
   EXPECT_EQ(counts.forwards.item<int64_t>(), 82);
   EXPECT_EQ(counts.backwards.item<int64_t>(), 80);

@@ -75,6 +75,7 @@ bool Declares(const std::string& attack, const std::string& param) {
   return false;
 }
 
+// "heuristic": does not follow the gradient all the way, so it need not reach the closed form.
 bool HasTrait(const std::string& attack, const std::string& trait) {
   const auto& traits = Registry<Attack>::All().at(attack).declaration.traits;
   return std::find(traits.begin(), traits.end(), trait) != traits.end();
@@ -84,9 +85,10 @@ class Conformance : public ::testing::TestWithParam<Case> {
  protected:
   void SetUp() override {
     if (GetParam().device == at::kCUDA && !at::hasCUDA()) GTEST_SKIP() << "no CUDA device";
+    if (HasTrait(GetParam().attack, "replays_set")) GTEST_SKIP() << "has no search of its own";
   }
 
-  static std::unique_ptr<Attack> Make(const Values& values = {}) {
+  static absl::StatusOr<std::unique_ptr<Attack>> MakeOr(const Values& values) {
     const Declaration& declaration = Registry<Attack>::All().at(GetParam().attack).declaration;
     v1::PluginSpec spec;
     spec.set_name(GetParam().attack);
@@ -95,7 +97,11 @@ class Conformance : public ::testing::TestWithParam<Case> {
     for (const auto& [name, value] : values) {
       if (Declares(spec.name(), name)) params[name] = value;
     }
-    auto attack = MakePlugin<Attack>(spec);
+    return MakePlugin<Attack>(spec);
+  }
+
+  static std::unique_ptr<Attack> Make(const Values& values = {}) {
+    auto attack = MakeOr(values);
     EXPECT_TRUE(attack.ok()) << attack.status();
     return *std::move(attack);
   }
@@ -263,10 +269,10 @@ TEST_P(Conformance, RestartsOnlyEverBreakMore) {  // C08, C09
     values.insert(values.end(), random.begin(), random.end());
     return RunJudged(*Make(values), *model, batch, Threat(0.03)).broken;
   };
-  const std::vector<bool> one = broken({});
+  const std::vector<bool> one = broken({{"restarts", Number(1)}});
   const std::vector<bool> three = broken({{"restarts", Number(3)}});
   for (size_t i = 0; i < one.size(); ++i) EXPECT_LE(one[i], three[i]);
-  EXPECT_EQ(broken({{"early_stop", Flag(false)}}), one);
+  EXPECT_EQ(broken({{"restarts", Number(1)}, {"early_stop", Flag(false)}}), one);
 }
 
 TEST_P(Conformance, MoreStepsOfOneSizeOnlyEverBreakMore) {  // C08, C09
@@ -353,7 +359,12 @@ TEST_P(Conformance, RunsForFewClasses) {  // C14
     const ToyPointer model = testing::ToyLinear({1, 8, 8, classes});
     const Batch batch = OnDevice(ToyBatch(*model, 8));
     for (const char* loss : {"ce", "margin", "cw50", "dlr"}) {
-      const Outcome out = RunJudged(*Make({{"loss", Word(loss)}}), *model, batch, Threat(0.05));
+      const auto attack = MakeOr({{"loss", Word(loss)}});
+      if (!attack.ok()) {  // e.g. a loss without a targeted form
+        EXPECT_EQ(attack.status().code(), absl::StatusCode::kInvalidArgument);
+        continue;
+      }
+      const Outcome out = RunJudged(**attack, *model, batch, Threat(0.05));
       if (classes > 1) continue;
       EXPECT_EQ(out.result.counts.forwards.sum().item<int64_t>(), 0);
       EXPECT_EQ(std::count(out.broken.begin(), out.broken.end(), true), 0);
@@ -370,8 +381,10 @@ TEST_P(Conformance, EndsOnTiesAndConstants) {  // C15
     EXPECT_EQ(std::count(out.broken.begin(), out.broken.end(), true), 0);
     if (HasTrait(GetParam().attack, "forward_only")) {
       EXPECT_EQ(out.result.counts.zero_grads.sum().item<int64_t>(), 0);
-    } else if (!tie || !HasTrait(GetParam().attack, "heuristic")) {
-      // A heuristic may follow the gradients of single logits, which a tie does not make 0.
+    } else if (!HasTrait(GetParam().attack, "looks_inside") &&
+               (!tie || !HasTrait(GetParam().attack, "heuristic"))) {
+      // A heuristic may follow the gradients of single logits, which a tie does not make 0; what
+      // looks inside follows the features of constant logits.
       EXPECT_GT(out.result.counts.zero_grads.sum().item<int64_t>(), 0);
     }
     EXPECT_TRUE(at::isfinite(out.result.images).all().item<bool>());
@@ -425,14 +438,15 @@ TEST_P(Conformance, RaisesTheTargetedLoss) {  // C18
   const ToyPointer model = testing::ToyLinear(kShape);
   const Batch batch = OnDevice(ToyBatch(*model, kSamples));
   for (const char* target : {"least_likely", "next", "random_wrong", "rank:2"}) {
-    const auto attack = Make({{"target", Word(target)}, {"early_stop", Flag(false)}});
+    const auto attack =
+        Make({{"target", Word(target)}, {"loss", Word("ce")}, {"early_stop", Flag(false)}});
     const Outcome out = RunJudged(*attack, *model, batch, Threat(0.2));
     for (const Finding& finding : out.findings) EXPECT_GE(finding.target, 0) << target;
   }
   const at::Tensor next = (batch.labels + 1).remainder(5);
   Victim victim(*model);
-  const AttackResult crafted =
-      Make({{"target", Word("next")}})->Run(victim, batch, Threat(0.05), {.stream = "0:test"}, {});
+  const AttackResult crafted = Make({{"target", Word("next")}, {"loss", Word("ce")}})
+                                   ->Run(victim, batch, Threat(0.05), {.stream = "0:test"}, {});
   const LossFunction loss = MakeLoss("ce", true, Numerics::kReference);
   const Aims aims{batch.labels, next};
   const at::Tensor before = loss(model->Logits(batch.images), aims);
@@ -466,7 +480,9 @@ TEST_P(Conformance, GoesOnAfterARejectedClaim) {  // C20
   const SampleCounts& counts = refused.counts;
   const at::Tensor forwards =
       counts.extra_forwards.defined() ? counts.forwards - counts.extra_forwards : counts.forwards;
-  EXPECT_EQ(forwards.min().item<int64_t>(), forwards.max().item<int64_t>());
+  if (!HasTrait(GetParam().attack, "whole_set")) {
+    EXPECT_EQ(forwards.min().item<int64_t>(), forwards.max().item<int64_t>());
+  }
   EXPECT_GT(forwards.min().item<int64_t>(), 0);
 }
 

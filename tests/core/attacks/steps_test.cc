@@ -185,7 +185,7 @@ TEST(ApgdWindows, EndAtThePublishedCheckpoints) {
   const auto ends = [](int64_t steps) {
     std::vector<int64_t> out;
     int64_t at = 0;
-    for (const int64_t length : ApgdWindows(steps)) out.push_back(at += length);
+    for (const int64_t length : ApgdWindows(Norm::kLinf, steps)) out.push_back(at += length);
     while (out.size() > 1 && out[out.size() - 1] > steps) out.pop_back();
     return out;
   };

@@ -364,8 +364,9 @@ TEST(AttackRun, GoesFromSpecToReport) {
   EXPECT_EQ(report.num_samples(), 24);
   EXPECT_EQ(report.selection(), "ids 0..23");
   EXPECT_EQ(report.split(), "test");
-  EXPECT_EQ(report.verdict(), v1::UNCHECKED);
-  EXPECT_EQ(report.verdict_reason(), "validity checks are not part of this release");
+  EXPECT_EQ(report.checks_size(), 33);
+  EXPECT_NE(report.verdict(), v1::TRUSTED);  // neither targeted nor black-box
+  EXPECT_NE(report.verdict(), v1::VERDICT_UNSPECIFIED);
   ASSERT_EQ(report.attacks_size(), 2);
   EXPECT_EQ(report.attacks(1).after_accuracy().correct(), report.robust_accuracy().correct());
   EXPECT_EQ(report.attacks(1).attack().params().fields().at("steps").number_value(), 3);
@@ -432,7 +433,7 @@ TEST(AttackRun, CraftModeJudgesTheLastIterateOnly) {
 TEST(AttackRun, TellsWhatIsNotServed) {
   MemoryRunContext context = ShapesContext();
   v1::AttackSpec spec = ShapesSpec();
-  spec.set_mode(v1::MIN_NORM);
+  spec.set_search_precision("bf16");
   v1::AttackReport report;
   EXPECT_EQ(Evaluate(spec, context, report).code(), absl::StatusCode::kUnimplemented);
 }

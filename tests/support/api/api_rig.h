@@ -22,6 +22,7 @@
 #include "server/api/status.h"
 #include "server/telemetry/log.h"
 #include "tests/support/api/test_catalog.h"
+#include "tests/support/workers/fake_training.h"
 #include "tests/support/workers/job_rig.h"
 
 namespace adamant::testing {
@@ -69,15 +70,7 @@ class ApiRig {
   }
 
   // A training that tells the fake worker what to do.
-  static v1::TrainJobRequest Training(FakeTask task) {
-    v1::TrainJobRequest request;
-    v1::TrainSpec& spec = *request.mutable_spec();
-    spec.set_seed(task);
-    spec.set_steps(10);
-    spec.mutable_model()->mutable_architecture()->set_name("mini_gap");
-    spec.mutable_train()->mutable_builtin()->set_name("shapes");
-    return request;
-  }
+  static v1::TrainJobRequest Training(FakeTask task) { return FakeTraining(task); }
 
   v1::Job Submit(FakeTask task) {
     v1::Job job;

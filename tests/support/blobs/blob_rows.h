@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <map>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -12,8 +13,9 @@
 
 namespace adamant::testing {
 
-// A job store that keeps blob rows in memory and answers on the calling thread; everything else is
-// UNIMPLEMENTED. Lets a test act in the middle of garbage collection. Not thread-safe.
+// A job store that keeps blob rows in memory and answers on the calling thread; everything else but
+// the first event of a job is UNIMPLEMENTED. Lets a test act in the middle of garbage collection.
+// Not thread-safe.
 class BlobRows : public JobStore {
  public:
   struct Row {
@@ -26,6 +28,8 @@ class BlobRows : public JobStore {
   std::function<void()> before_drop;                        // in the transaction's place
   std::function<void()> after_drop;                         // committed, not yet answered
   int backups = 0;
+  std::set<std::string> jobs;  // uids of jobs, each with one event
+  bool jobs_fail = false;
 
   Row& Add(const v1::BlobRef& blob, absl::Time used, const std::string& tenant = "local") {
     return rows[{tenant, blob.sha256()}] = {blob, used, absl::InfinitePast(), false};
@@ -97,7 +101,12 @@ class BlobRows : public JobStore {
   void ChangeJob(JobChange, Reply<v1::Job> reply) override { No(reply); }
   void LoadLiveJobs(Reply<std::vector<JobHead>> reply) override { No(reply); }
   void CountJobs(Reply<int64_t> reply) override { No(reply); }
-  void ReadEvents(EventQuery, Reply<EventPage> reply) override { No(reply); }
+  void ReadEvents(EventQuery query, Reply<EventPage> reply) override {
+    if (jobs_fail) return No(reply);
+    EventPage page;
+    if (jobs.count(query.uid) > 0) page.events.emplace_back().set_seq(1);
+    reply(std::move(page));
+  }
   void FindRequest(std::string, std::string, Reply<std::string> reply) override { No(reply); }
   void FindResult(std::string, std::string, Reply<v1::Job> reply) override { No(reply); }
   void DeleteJob(std::string, std::string, std::string, absl::Time, Reply<Done> reply) override {

@@ -60,6 +60,33 @@ int WaitFor(pid_t pid) {
   return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
+constexpr absl::Duration kDrainLimit = absl::Minutes(2);  // only a failing test waits that long
+
+#ifdef __SANITIZE_ADDRESS__
+constexpr bool kSanitized = true;
+#else
+constexpr bool kSanitized = false;
+#endif
+
+// Fails the test with what a sanitizer wrote. A SIGKILL or a worker's end would hide the exit code.
+void FailOnSanitizerReport(absl::string_view program, const std::string& text) {
+  for (const char* sign : {"ERROR: AddressSanitizer", "ERROR: LeakSanitizer", "runtime error: "}) {
+    const size_t begin = text.find(sign);
+    if (begin != std::string::npos) ADD_FAILURE() << program << ": " << text.substr(begin, 8000);
+  }
+}
+
+// The workers of a server write to the logs of their jobs.
+void FailOnReportsOfWorkers(const std::string& data_dir) {
+  std::error_code error;
+  for (const auto& entry :
+       std::filesystem::recursive_directory_iterator(data_dir + "/logs", error)) {
+    if (!entry.is_regular_file()) continue;
+    const absl::StatusOr<std::string> text = ReadFile(entry.path().string());
+    if (text.ok()) FailOnSanitizerReport("a worker", *text);
+  }
+}
+
 // Reads from all descriptors until each is at its end.
 void Drain(std::map<int, std::string*> sinks) {
   while (!sinks.empty()) {
@@ -94,6 +121,7 @@ ProgramResult RunProgram(const std::string& name, const std::vector<std::string>
   close(out[0]);
   close(err[0]);
   if (pid > 0) result.exit_code = WaitFor(pid);
+  FailOnSanitizerReport(name, result.err);
   return result;
 }
 
@@ -130,6 +158,7 @@ ServerProcess::ServerProcess(std::string data_dir, const ServerSetup& setup)
 }
 
 ServerProcess::~ServerProcess() {
+  if (kSanitized && ready_ && pid_ > 0) DrainNow();
   Kill();
   if (reader_.joinable()) reader_.join();
 }
@@ -154,7 +183,32 @@ std::string ServerProcess::log() const {
   return log_;
 }
 
-int ServerProcess::Wait() { return WaitFor(std::exchange(pid_, -1)); }
+int ServerProcess::Wait() {
+  if (pid_ <= 0) return -1;
+  const int exit_code = WaitFor(std::exchange(pid_, -1));
+  {
+    absl::MutexLock lock(&mutex_);
+    mutex_.AwaitWithTimeout(absl::Condition(&log_ended_), absl::Seconds(30));
+    FailOnSanitizerReport("adamantd", log_);
+  }
+  if (kSanitized) FailOnReportsOfWorkers(data_dir_);
+  return exit_code;
+}
+
+// The second SIGTERM spares the delay of the drain.
+void ServerProcess::DrainNow() {
+  Signal(SIGCONT);
+  Signal(SIGTERM);
+  {
+    absl::MutexLock lock(&mutex_);
+    const auto draining = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+      return log_ended_ || absl::StrContains(log_, "\"message\":\"draining\"");
+    };
+    mutex_.AwaitWithTimeout(absl::Condition(&draining), kDrainLimit);
+  }
+  Signal(SIGTERM);
+  EXPECT_TRUE(EndsWithin(kDrainLimit)) << "no end after SIGTERM: leaks were not looked for";
+}
 
 void ServerProcess::Kill() {
   if (pid_ <= 0) return;

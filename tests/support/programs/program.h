@@ -33,7 +33,9 @@ struct ServerSetup {
   bool may_end = false;                  // ending before it is ready does not fail the test
 };
 
-// An adamantd on 127.0.0.1 with free ports, over its own data folder. Killed on destruction.
+// An adamantd on 127.0.0.1 with free ports, over its own data folder. Killed on destruction; under
+// AddressSanitizer drained before, so that it looks for leaks. What a sanitizer wrote in the server
+// or its workers fails the test.
 class ServerProcess {
  public:
   // Returns when the server says that it is ready; fails the test when it exits first.
@@ -64,6 +66,7 @@ class ServerProcess {
 
  private:
   void ReadLog(int fd);
+  void DrainNow();
 
   const std::string data_dir_;
   pid_t pid_ = -1;

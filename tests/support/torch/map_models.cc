@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/support/torch/map_models.h"
 
-#include <google/protobuf/util/json_util.h>
-
 #include <stdexcept>
 
 #include "core/base/torch.h"
@@ -39,6 +37,11 @@ std::pair<at::Tensor, at::Tensor> MapModel::GapHead() const {
   return {weight_, bias_};
 }
 
+Batch FourPixels() {
+  return {torch::tensor({0.2F, 0.4F, 0.6F, 0.8F}).view({1, 1, 2, 2}), torch::zeros({1}, at::kLong),
+          torch::zeros({1}, at::kLong)};
+}
+
 std::unique_ptr<Model> MiniGap(const ModelShape& shape) {
   v1::PluginSpec spec;
   spec.set_name("mini_gap");
@@ -46,20 +49,6 @@ std::unique_ptr<Model> MiniGap(const ModelShape& shape) {
   auto model = MakePlugin<Model>(spec, shape, uint64_t{1});
   if (!model.ok()) throw std::logic_error(std::string(model.status().message()));
   return *std::move(model);
-}
-
-std::unique_ptr<Attack> MakeAttack(const std::string& name, const std::string& params) {
-  v1::PluginSpec spec;
-  spec.set_name(name);
-  const auto parsed = google::protobuf::util::JsonStringToMessage(params, spec.mutable_params());
-  if (!parsed.ok()) throw std::logic_error("not JSON: " + params);
-  auto attack = MakePlugin<Attack>(spec);
-  if (!attack.ok()) throw std::logic_error(std::string(attack.status().message()));
-  return *std::move(attack);
-}
-
-at::Tensor Refuser::Submit(const Claims& claims) {
-  return at::zeros({claims.rows.size(0)}, at::kBool);
 }
 
 }  // namespace adamant::testing

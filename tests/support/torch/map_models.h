@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "core/attacks/attack.h"
+#include "core/data/dataset.h"
 #include "core/models/model.h"
 #include "core/models/prototypes.h"
 
@@ -45,16 +45,10 @@ class MapModel : public Model, public ObjectiveTensors {
   mutable int64_t rows_ = 0;
 };
 
+// 0.2 0.4 / 0.6 0.8, mean 0.5, label 0.
+Batch FourPixels();
+
 // The architecture mini_gap with fresh weights of width 4.
 std::unique_ptr<Model> MiniGap(const ModelShape& shape);
-
-// A registered attack with parameters in JSON.
-std::unique_ptr<Attack> MakeAttack(const std::string& name, const std::string& params);
-
-// A judge that refuses everything: samples stay in search as if robust.
-class Refuser final : public Judge {
- public:
-  at::Tensor Submit(const Claims& claims) override;
-};
 
 }  // namespace adamant::testing

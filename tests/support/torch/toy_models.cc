@@ -11,22 +11,9 @@
 namespace adamant::testing {
 namespace {
 
-// Values in [-1,1) of a fixed stream.
-at::Tensor Fixed(at::IntArrayRef shape, const char* stream) {
-  const at::Tensor out = at::empty(shape, at::kFloat);
-  const Rng rng(1, stream, 0);
-  rng.Uniform({.purpose = Purpose::kTest},
-              absl::MakeSpan(out.data_ptr<float>(), static_cast<size_t>(out.numel())));
-  return (out * 2 - 1).to(at::kDouble);
-}
-
-int64_t Values(const ModelShape& shape) { return shape.channels * shape.height * shape.width; }
-
-// x W^T + b by elementwise products and row sums, so that a row never depends on its neighbours.
-at::Tensor Affine(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
-  const at::Tensor w = weight.to(x.device());
-  return (x.to(at::kDouble).flatten(1).unsqueeze(1) * w).sum(2) + bias.to(x.device());
-}
+using toy::Affine;
+using toy::Fixed;
+using toy::Values;
 
 ToyPointer OfLinear(const ModelShape& shape,
                     std::function<at::Tensor(const at::Tensor& x, const at::Tensor& z)> change) {
@@ -44,38 +31,6 @@ at::Tensor FirstPixelHigh(const at::Tensor& x) {
 
 }  // namespace
 
-ToyModel::ToyModel(const ModelShape& shape, Function function, NamedTensors parameters,
-                   NamedTensors buffers)
-    : function_(std::move(function)),
-      parameters_(std::move(parameters)),
-      buffers_(std::move(buffers)) {
-  info_.architecture.set_name("toy");
-  info_.shape = shape;
-  info_.taps = {{"pixels", shape.channels, shape.height, shape.width}};
-  info_.default_tap = "pixels";
-  set_objective_tensors(
-      {{"objective.pcl.pixels.prototypes",
-        Fixed({shape.num_classes, shape.channels}, "prototypes").to(at::kFloat)}});
-}
-
-at::Tensor ToyModel::Forward(const at::Tensor& images, const TapVisitor& visit) const {
-  return function_(visit ? visit("pixels", images) : images, training_);
-}
-
-void ToyModel::To(const c10::Device&) {}
-
-ToyPointer ToyLinear(const ModelShape& shape) {
-  return OfLinear(shape, [](const at::Tensor&, const at::Tensor& z) { return z; });
-}
-
-ToyPointer ToyLinear(const ModelShape& shape, const at::Tensor& weight, const at::Tensor& bias) {
-  const at::Tensor w = weight.to(at::kDouble);
-  const at::Tensor b = bias.to(at::kDouble);
-  return std::make_unique<ToyModel>(
-      shape, [=](const at::Tensor& x, bool) { return Affine(x, w, b).to(at::kFloat); },
-      NamedTensors{{"weight", w}, {"bias", b}});
-}
-
 ToyPointer ToyMlp(const ModelShape& shape) {
   const at::Tensor first = Fixed({16, Values(shape)}, "first");
   const at::Tensor second = Fixed({shape.num_classes, 16}, "second");
@@ -90,6 +45,44 @@ ToyPointer ToyMlp(const ModelShape& shape) {
 
 ToyPointer ToySaturated(const ModelShape& shape) {
   return OfLinear(shape, [](const at::Tensor&, const at::Tensor& z) { return z * 1e4; });
+}
+
+ToyPointer ToyProb(const ModelShape& shape) {
+  return OfLinear(shape, [](const at::Tensor&, const at::Tensor& z) { return at::softmax(z, 1); });
+}
+
+namespace {
+
+class Noisy final : public ToyModel, public RandomModel {
+ public:
+  Noisy(const ModelShape& shape, float size)
+      : ToyModel(shape, [this, size, base = std::shared_ptr<ToyModel>(ToyMlp(shape))](
+                            const at::Tensor& x, bool) {
+          const at::Tensor z = base->Logits(x);
+          return z + size * Drawn(z).to(z.device());
+        }) {}
+
+  void SetNoise(const std::optional<ModelNoise>& noise) override { noise_ = noise; }
+
+ private:
+  at::Tensor Drawn(const at::Tensor& z) const {
+    const at::Tensor out = at::zeros(z.sizes());
+    if (!noise_.has_value() || noise_->silent) return out;
+    for (int64_t i = 0; i < z.size(0); ++i) {
+      const Rng rng(noise_->seed, noise_->stream, noise_->ids.data_ptr<int64_t>()[i]);
+      rng.Normal(noise_->at, absl::MakeSpan(out.data_ptr<float>() + i * z.size(1),
+                                            static_cast<size_t>(z.size(1))));
+    }
+    return out;
+  }
+
+  std::optional<ModelNoise> noise_;
+};
+
+}  // namespace
+
+ToyPointer ToyNoise(const ModelShape& shape, float size) {
+  return std::make_unique<Noisy>(shape, size);
 }
 
 ToyPointer ToyConst(const ModelShape& shape) {
@@ -157,7 +150,11 @@ at::Tensor CountingModel::Forward(const at::Tensor& images, const TapVisitor& vi
   ++calls;
   rows += images.size(0);
   if (calls == fail_at) throw std::runtime_error("call refused");
-  return model_.Forward(images, visit);
+  at::Tensor logits = model_.Forward(images, visit);
+  if (logits.requires_grad()) {
+    logits.register_hook([this](const at::Tensor& grad) { backward_rows += grad.size(0); });
+  }
+  return logits;
 }
 
 }  // namespace adamant::testing

@@ -11,54 +11,34 @@
 
 #include "core/data/dataset.h"
 #include "core/models/model.h"
-#include "core/models/prototypes.h"
+#include "core/models/random_model.h"
+#include "core/models/toy_models.h"
 
 namespace adamant::testing {
 
-// A model that is a function of the images (and of the mode). Its one tap is
-// `pixels`, the images; it carries prototypes of it.
-class ToyModel : public Model, public ObjectiveTensors {
- public:
-  using Function = std::function<at::Tensor(const at::Tensor& images, bool training)>;
+using adamant::ToyLinear;
+using adamant::ToyMasked;
+using adamant::ToyModel;
+using adamant::ToyPointer;
 
-  ToyModel(const ModelShape& shape, Function function, NamedTensors parameters = {},
-           NamedTensors buffers = {});
-
-  const ModelInfo& info() const override { return info_; }
-  at::Tensor Forward(const at::Tensor& images, const TapVisitor& visit) const override;
-  NamedTensors Parameters() const override { return parameters_; }
-  NamedTensors Buffers() const override { return buffers_; }
-  void Train(bool on) override { training_ = on; }
-  bool training() const override { return training_; }
-  void To(const c10::Device& device) override;
-
- private:
-  ModelInfo info_;
-  Function function_;
-  NamedTensors parameters_;
-  NamedTensors buffers_;
-  bool training_ = false;
-};
-
-using ToyPointer = std::unique_ptr<ToyModel>;
-
-// z = W x + b in double, in a fixed order. W [K,D] and b come from a fixed stream.
-ToyPointer ToyLinear(const ModelShape& shape);
-// z = W x + b for given weights [K,D] and bias [K].
-ToyPointer ToyLinear(const ModelShape& shape, const at::Tensor& weight, const at::Tensor& bias);
 ToyPointer ToyMlp(const ModelShape& shape);        // one hidden layer of 16 tanh units
 ToyPointer ToySaturated(const ModelShape& shape);  // ToyLinear, logits times 1e4
 ToyPointer ToyConst(const ModelShape& shape);      // logits 0, -1, -2, ... for any image
 ToyPointer ToyTie(const ModelShape& shape);        // all logits equal, differentiable
-ToyPointer ToyNan(const ModelShape& shape);  // ToyLinear; NaN where the first pixel exceeds 0.6
-ToyPointer ToyInf(const ModelShape& shape);  // the same with +infinity in the last logit
+ToyPointer ToyNan(const ModelShape& shape);   // ToyLinear; NaN where the first pixel exceeds 0.6
+ToyPointer ToyInf(const ModelShape& shape);   // the same with +infinity in the last logit
+ToyPointer ToyProb(const ModelShape& shape);  // softmax of ToyLinear
+// ToyMlp with Gaussian noise of deviation `size` on its logits. A RandomModel: without noise where
+// none was set.
+ToyPointer ToyNoise(const ModelShape& shape, float size);
 // Batch normalisation before ToyLinear: batch statistics and running buffers in training mode.
 ToyPointer ToyBatchNorm(const ModelShape& shape);
 
 // `count` images of stream "toy" with the model's own predictions as labels; ids from `first`.
 Batch ToyBatch(const Model& model, int64_t count, int64_t first = 0);
 
-// Counts rows and calls of another model; throws std::runtime_error at call `fail_at` (1-based).
+// Counts rows and calls of another model, and rows that a gradient is taken of; throws
+// std::runtime_error at call `fail_at` (1-based).
 class CountingModel : public Model, public ObjectiveTensors {
  public:
   explicit CountingModel(Model& model) : model_(model) {}
@@ -70,10 +50,12 @@ class CountingModel : public Model, public ObjectiveTensors {
   void Train(bool on) override { model_.Train(on); }
   bool training() const override { return model_.training(); }
   void To(const c10::Device& device) override { model_.To(device); }
+  std::pair<at::Tensor, at::Tensor> GapHead() const override { return model_.GapHead(); }
   NamedTensors objective_tensors() const override { return ObjectiveTensorsOf(model_); }
 
   mutable int64_t calls = 0;
   mutable int64_t rows = 0;
+  mutable int64_t backward_rows = 0;
   int64_t fail_at = 0;
 
  private:

@@ -49,5 +49,6 @@ inline constexpr char kSlowImage[] = "slow";    // until Cancel, then CANCELLED
 inline constexpr char kStuckImage[] = "stuck";  // never, not even after Cancel
 inline constexpr char kBadImage[] = "bad";      // INVALID_ARGUMENT
 inline constexpr char kFatalImage[] = "fatal";  // dies by SIGKILL
+inline constexpr char kLargeImage[] = "large";  // takes 300 MiB and never answers
 
 }  // namespace adamant::testing

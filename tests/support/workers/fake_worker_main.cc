@@ -190,6 +190,8 @@ class FakeWorker {
     report.set_steps(steps);
     report.set_weights_sha256(weights.sha256());
     report.set_resumed(resumed_);
+    report.set_reproducible(!resumed_);
+    if (resumed_) report.set_reproducible_reason("resumed");
     *report.mutable_weights() = weights;
     Send(frame);
     return 0;
@@ -313,6 +315,10 @@ class FakeWorker {
       const std::string& wish = request.spec().images(0).name();
       if (wish == kStuckImage) WaitForEver();
       if (wish == kFatalImage) Die();
+      if (wish == kLargeImage) {
+        const std::string memory(300 << 20, 'x');
+        if (memory.back() == 'x') WaitForEver();
+      }
       if (wish == kSlowImage || wish == kBadImage) {
         if (wish == kSlowImage) Await(Frame::kCancel);
         worker::v1::ExplainAnswer& answer = *frame.mutable_explain_answer();
