@@ -2,10 +2,12 @@
 #include "core/run/validity/gather.h"
 
 #include <algorithm>
+#include <map>
 #include <set>
 
 #include "absl/strings/str_cat.h"
 #include "core/attacks/steps.h"
+#include "core/models/prototypes.h"
 
 namespace adamant::validity {
 namespace {
@@ -239,6 +241,7 @@ ValidityFacts GatherFacts(const ValidityInput& input, const v1::AttackReport& re
   facts.errors = report.error_count();
   facts.num_classes = input.model.info().shape.num_classes;
   facts.craft = input.spec.mode() == v1::CRAFT;
+  if (PrototypesOf(input.model).ok()) facts.declared_defence = "prototypes";
   if (input.spec.has_declared_clean_accuracy()) {
     facts.declared_clean = input.spec.declared_clean_accuracy();
   }
