@@ -17,19 +17,28 @@ struct AttackFlags {
   std::optional<int32_t> batch_size, compute_batch;
   std::vector<uint64_t> seeds;
   std::string mode;
+  std::string precision;
   bool no_cascade = false;
   std::string outputs;
 };
+
+// What runs where no attack is named. The portfolio searches LINF balls only.
+std::string DefaultAttack(const v1::AttackSpec& spec) {
+  return spec.attacks(0).threat().norm() == v1::LINF ? "portfolio" : "autoattack";
+}
 
 absl::Status ApplyAttacks(const AttackFlags& flags, const std::vector<TypedPlugin>& plugins,
                           v1::AttackSpec& spec) {
   const auto attacks = AllPlugins(plugins, "attack");
   if (!attacks.empty()) spec.clear_attacks();
   for (const v1::PluginSpec& attack : attacks) *spec.add_attacks()->mutable_attack() = attack;
+  const bool unnamed = spec.attacks().empty();
+  if (unnamed) spec.add_attacks();
   for (v1::AttackEntry& entry : *spec.mutable_attacks()) {
     if (!flags.threat.epsilon.empty()) entry.clear_epsilons();
     RETURN_IF_ERROR(ApplyThreat(flags.threat, *entry.mutable_threat(), entry.mutable_epsilons()));
   }
+  if (unnamed) spec.mutable_attacks(0)->mutable_attack()->set_name(DefaultAttack(spec));
   if (const auto all = AllPlugins(plugins, "analysis"); !all.empty()) {
     spec.mutable_analyses()->Assign(all.begin(), all.end());
   }
@@ -40,6 +49,7 @@ absl::Status ApplyRun(const AttackFlags& flags, v1::AttackSpec& spec) {
   if (flags.batch_size.has_value()) spec.set_batch_size(*flags.batch_size);
   if (flags.compute_batch.has_value()) spec.set_compute_batch(*flags.compute_batch);
   if (flags.no_cascade) spec.set_cascade(false);
+  if (!flags.precision.empty()) spec.set_search_precision(flags.precision);
   if (!flags.seeds.empty()) spec.mutable_seeds()->Assign(flags.seeds.begin(), flags.seeds.end());
   if (!flags.mode.empty()) {
     ASSIGN_OR_RETURN(const int mode, ParseEnum("mode", flags.mode, *v1::AttackMode_descriptor()));
@@ -61,9 +71,8 @@ absl::StatusOr<int> Attack(const CLI::App& app, const AttackFlags& flags, Sessio
   RETURN_IF_ERROR(LoadSpecFile(flags.submit, spec));
   const auto* model = LastPlugin(plugins, "model");
   const auto* data = LastPlugin(plugins, "dataset");
-  if (flags.submit.file.empty() &&
-      (model == nullptr || data == nullptr || LastPlugin(plugins, "attack") == nullptr)) {
-    return UsageError("--model, --dataset and --attack are needed (or a spec file with -f)");
+  if (flags.submit.file.empty() && (model == nullptr || data == nullptr)) {
+    return UsageError("--model and --dataset are needed (or a spec file with -f)");
   }
   if (model != nullptr) {
     ASSIGN_OR_RETURN(*spec.mutable_model(), ResolveModel(session, *model, false));
@@ -84,7 +93,8 @@ void AddAttack(CLI::App& root, Commands& commands) {
   CLI::App* app = root.add_subcommand("attack", "Measure the accuracy of a model under attack");
   AddTyped(*app, "model", "models/ID or ID, or jobs/UID")->group("What");
   AddTyped(*app, "attack",
-           "attack, e.g. pgd; repeatable: each sees what the ones before left robust")
+           "attack, e.g. autoattack (default: portfolio for linf, else autoattack); repeatable: "
+           "each sees what the ones before left robust")
       ->group("What");
   AddTyped(*app, "analysis", "question to answer besides, e.g. epsilon_sweep; repeatable")
       ->group("What");
@@ -102,12 +112,16 @@ void AddAttack(CLI::App& root, Commands& commands) {
   app->add_option("--batch-size", flags->batch_size, "samples in flight")->group("How");
   app->add_option("--compute-batch", flags->compute_batch, "rows per call of the network")
       ->group("How");
+  app->add_option("--precision", flags->precision,
+                  "of the search: fp32 (default) or bf16; what is found is verified in fp32")
+      ->group("How");
   app->add_option("--outputs", flags->outputs,
                   "comma list of summary, sample_table, adversarial_examples, curves")
       ->group("How");
   AddSubmitFlags(*app, flags->submit);
   app->footer(
-      "Example:\n"
+      "Examples:\n"
+      "  adamant attack --model mnist-robust --dataset mnist --epsilon 0.3 --wait\n"
       "  adamant attack --model mnist-robust --dataset mnist --samples 1000 --norm linf --epsilon "
       "0.3 \\\n"
       "    --attack pgd --param steps=40 --param step_size=0.01 --attack apgd_ce --wait");

@@ -150,9 +150,12 @@ void Search::SetRows(const at::Tensor& rows) {
 bool Search::BeginRestart(int64_t restart, int64_t slot, const at::Tensor& among) {
   restart_ = restart;
   slot_ = slot;
-  SetRows(among.defined()
-              ? among.index_select(0, Positions(accepted_.index_select(0, among).logical_not()))
-              : Positions(accepted_.logical_not()));
+  const at::Tensor rows =
+      among.defined() ? among : at::arange(images_.size(0), labels_.options().dtype(at::kLong));
+  // A search for distances that goes on to its end takes the accepted rows as well.
+  const bool leave = !result_.min_norm.defined() || (options_.early_stop && !settings_.nearest);
+  SetRows(leave ? rows.index_select(0, Positions(accepted_.index_select(0, rows).logical_not()))
+                : rows);
   if (LossRecord* record = RecordOf(settings_)) record->Begin(rows_);
   return !empty();
 }

@@ -40,8 +40,7 @@ class Search {
   // The given start, or one on the surface of the ball, of a ball `times` as large.
   at::Tensor SurfaceStart(double times = 1) const;
 
-  // Of the options' loss, or of `loss`.
-  LossGradient Gradient(const at::Tensor& images);
+  LossGradient Gradient(const at::Tensor& images);  // of the options' loss
   LossGradient Gradient(const at::Tensor& images, const LossFunction& loss,
                         const at::Tensor& slopes = {});  // see Model::LeakyLogits
   // Of a loss that looks inside the network; `loss` of the result is that of the options.
@@ -49,12 +48,13 @@ class Search {
   std::vector<at::Tensor> Values(const at::Tensor& images, const TapLoss& values);
   LossGradient Loss(const at::Tensor& images);  // without gradient
   at::Tensor Logits(const at::Tensor& images);
-  // One forward pass, several gradients; see RecordedPass. The rows in search must not change
-  // between the two.
+  // As Loss, for any number of images for each row: `of` (int64 [R]) tells whose image it is, as a
+  // position among the rows in search. Counts logits that are not finite.
+  LossGradient Ask(const at::Tensor& images, const at::Tensor& of);
+  // One forward pass, several gradients; see RecordedPass. The rows in search stay the same.
   RecordedPass Record(const at::Tensor& images);
   LossGradient Gradient(RecordedPass& pass, const LossFunction& loss, bool last,
                         const at::Tensor& wanted = {});
-
   // Tests iterate `step` and drops the rows whose claim is accepted from `images`, `seen` and
   // `state` (each [M,...]; undefined ones stay so).
   void Observe(at::Tensor& images, LossGradient& seen, int64_t step,

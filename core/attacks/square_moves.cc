@@ -258,10 +258,13 @@ void SquareMoves::Propose(const Search& search, int64_t query, double share, at:
   const int64_t side = linf ? SquareSide(share, shape_) : PyramidSide(share, shape_);
   if (!linf && side != side_) pyramids_ = Pyramids(side, threat_.norm == Norm::kL1);
   side_ = side;
-  const at::Tensor host = search.rows().cpu();
-  const int64_t* rows = host.const_data_ptr<int64_t>();
+  if (!rows_.is_same(search.rows())) {
+    rows_ = search.rows();
+    host_rows_ = rows_.cpu();
+  }
+  const int64_t* rows = host_rows_.const_data_ptr<int64_t>();
   const DrawAt at = search.Draw(Purpose::kWindow, query);
-  for (int64_t i = 0; i < host.size(0); ++i) {
+  for (int64_t i = 0; i < host_rows_.size(0); ++i) {
     moves_[rows[i]] = DrawMove(rngs_[rows[i]], at, shape_, side, exclusive_, absl::MakeSpan(words_),
                                &signs_[rows[i] * shape_.channels]);
   }

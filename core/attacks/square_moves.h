@@ -45,6 +45,8 @@ class SquareMoves {
   at::Tensor StartChange(const Search& search) const;
 
   const bool exclusive_;
+  at::Tensor rows_;  // the rows in search when they were last fetched
+  at::Tensor host_rows_;
   std::vector<Rng> rngs_;
   std::vector<uint32_t> words_;
 };

@@ -48,7 +48,7 @@ LossGradient Finished(const at::Tensor& logits, const at::Tensor& value, const a
                  .to(at::kDouble)
                  .masked_fill(bad_logits, -std::numeric_limits<double>::infinity());
   out.nonfinite = at::isfinite(out.gradient).flatten(1).all(1).logical_not();
-  out.gradient = at::nan_to_num(out.gradient, 0.0, 0.0, 0.0);
+  out.gradient = at::nan_to_num(out.gradient, 0.0, 0.0, 0.0).contiguous();
   return out;
 }
 

@@ -101,7 +101,7 @@ at::Tensor MaxPool(const at::Tensor& x, int64_t kernel, int64_t stride, int64_t 
 at::Tensor GlobalAveragePool(const at::Tensor& x) { return x.mean({2, 3}); }
 
 at::Tensor Pass::Tap(const std::string& name, const at::Tensor& value) const {
-  return visit_ ? visit_(name, value) : value;
+  return visit_ ? visit_(name, value.to(at::kFloat)).to(value.scalar_type()) : value;
 }
 
 at::Tensor Pass::Relu(const at::Tensor& x) const {
@@ -110,7 +110,7 @@ at::Tensor Pass::Relu(const at::Tensor& x) const {
 
 at::Tensor Pass::ReluMaxPool(const at::Tensor& x, const std::string& tap) const {
   if (!visit_ || tap.empty()) return adamant::ReluMaxPool(x, leak_);
-  return MaxPool(visit_(tap, Relu(x)), 2, 2);
+  return MaxPool(Tap(tap, Relu(x)), 2, 2);
 }
 
 at::Tensor Pass::Dropout(const at::Tensor& x, double p) {

@@ -135,6 +135,7 @@ class Network : public Model, public ObjectiveTensors {
   void Train(bool on) override { training_ = on; }
   bool training() const override { return training_; }
   void To(const c10::Device& device) override;
+  absl::StatusOr<std::unique_ptr<Model>> CopyIn(at::ScalarType type) const override;
   void SetDropoutStream(uint64_t seed, int64_t step) override;
   std::pair<at::Tensor, at::Tensor> GapHead() const override;
 
@@ -163,7 +164,8 @@ class Network : public Model, public ObjectiveTensors {
 
   ModelInfo info_;
   Description description_;
-  at::Tensor mean_, std_;  // [1,C,1,1]; undefined: identity or per_image
+  at::ScalarType compute_type_ = at::kFloat;  // of weights and activations
+  at::Tensor mean_, std_;                     // [1,C,1,1]; undefined: identity or per_image
   bool per_image_ = false;
   bool training_ = false;
   uint64_t dropout_seed_ = 0;

@@ -58,6 +58,11 @@ absl::StatusOr<Tap> Model::FindTap(const std::string& name) const {
   return *tap;
 }
 
+absl::StatusOr<std::unique_ptr<Model>> Model::CopyIn(at::ScalarType type) const {
+  return absl::UnimplementedError(
+      absl::StrCat("this model cannot compute in ", c10::toString(type)));
+}
+
 std::vector<v1::Layer> DescribeLayers(const ModelInfo& info) {
   std::vector<v1::Layer> layers;
   for (const Tap& tap : info.taps) {

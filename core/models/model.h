@@ -104,6 +104,9 @@ class Model {
   virtual void Train(bool on) = 0;  // batch statistics and dropout on or off
   virtual bool training() const = 0;
   virtual void To(const c10::Device& device) = 0;
+  // A copy in eval mode that computes in `type` (bfloat16): images, logits and taps stay float32.
+  // For searching only; what counts is verified in float32. UNIMPLEMENTED where a model cannot.
+  virtual absl::StatusOr<std::unique_ptr<Model>> CopyIn(at::ScalarType type) const;
 
   // Dropout masks of the following training passes come from stream `dropout:<step>` of `seed`; the
   // trainer calls it before each step. Without effect on a model that has no dropout.

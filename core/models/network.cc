@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "common/status_macros.h"
 #include "core/base/torch.h"
 #include "core/models/layers.h"
 
@@ -79,7 +80,10 @@ at::Tensor Network::RunPass(const at::Tensor& images, const TapVisitor& visit,
               s.width, "], got ", images.sizes());
   Pass pass(visit, leak, training_, dropout_seed_, dropout_step_, dropout_calls_);
   if (training_) ++dropout_calls_;
-  return Run(Normalise(images), pass);
+  const at::Tensor x = Normalise(images);
+  if (compute_type_ == at::kFloat) return Run(x, pass);
+  return Run(x.to(compute_type_, false, false, at::MemoryFormat::ChannelsLast), pass)
+      .to(at::kFloat);
 }
 
 void Network::To(const c10::Device& device) {
@@ -94,6 +98,29 @@ void Network::To(const c10::Device& device) {
     mean_ = mean_.to(device);
     std_ = std_.to(device);
   }
+}
+
+absl::StatusOr<std::unique_ptr<Model>> Network::CopyIn(at::ScalarType type) const {
+  ASSIGN_OR_RETURN(std::unique_ptr<Model> made,
+                   MakePlugin<Model>(info_.architecture, info_.shape, uint64_t{0}));
+  auto& copy = dynamic_cast<Network&>(*made);
+  const auto convert = [type](const NamedTensors& from, const NamedTensors& to) {
+    for (size_t i = 0; i < from.size(); ++i) {
+      const at::Tensor& value = from[i].second;
+      at::Tensor live = to[i].second;  // shares the variable that the layers hold
+      live.set_data(value.detach().to(
+          type, false, /*copy=*/true,
+          value.dim() == 4 ? at::MemoryFormat::ChannelsLast : at::MemoryFormat::Contiguous));
+    }
+  };
+  const at::NoGradGuard no_grad;
+  convert(weights_.parameters(), copy.weights_.parameters());
+  convert(weights_.buffers(), copy.weights_.buffers());
+  copy.mean_ = mean_;
+  copy.std_ = std_;
+  copy.compute_type_ = type;
+  copy.set_objective_tensors(objective_tensors());
+  return made;
 }
 
 void Network::SetDropoutStream(uint64_t seed, int64_t step) {

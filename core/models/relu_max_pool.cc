@@ -13,6 +13,7 @@
 #include <limits>
 
 #include "core/base/torch.h"
+#include "core/models/relu_max_pool_bf16.h"
 
 namespace adamant {
 namespace {
@@ -23,13 +24,34 @@ using torch::autograd::variable_list;
 // Where an output came from: 0..3 row by row within its window; kInactive is added where nothing is
 // positive.
 constexpr uint8_t kInactive = 4;
-constexpr int64_t kPlanesPerTask = 64;
+constexpr int64_t kRowsPerTask = 1024;
 
-// One row of windows: `upper` and `lower` are two rows of 2 * count values.
-struct RowKernels {
-  void (*pool)(const float* upper, const float* lower, int64_t count, float* out, uint8_t* places);
-  void (*spread)(const float* gradient, const uint8_t* places, float slope, int64_t count,
-                 float* upper, float* lower);
+// The rows of windows of [N,C,H,W], counted through.
+struct Rows {
+  explicit Rows(at::IntArrayRef full)
+      : channels(full[1]),
+        height(full[2]),
+        width(full[3]),
+        per_plane(full[2] / 2),
+        count(full[0] * full[1] * per_plane) {}
+
+  int64_t windows() const { return width / 2; }  // of a row
+  // Offsets of the upper one of the two input rows, and of the output row.
+  int64_t Upper(int64_t row) const {
+    return (row / per_plane * height + 2 * (row % per_plane)) * width;
+  }
+  int64_t Pooled(int64_t row) const { return row * windows(); }
+  int64_t Image(int64_t row) const { return row / (per_plane * channels); }
+
+  int64_t channels, height, width, per_plane, count;
+};
+
+// `places` and `slopes` may be null.
+struct Kernels {
+  void (*pool)(const Rows& rows, int64_t begin, int64_t end, const float* in, float* out,
+               uint8_t* places);
+  void (*spread)(const Rows& rows, int64_t begin, int64_t end, const float* gradient,
+                 const uint8_t* places, const float* slopes, float* out);
 };
 
 // A NaN in the window is the result, as in max_pool2d. `places` may be null.
@@ -56,7 +78,27 @@ void SpreadRow(const float* gradient, const uint8_t* places, float slope, int64_
   }
 }
 
-constexpr RowKernels kPlain{PoolRow, SpreadRow};
+void PoolRows(const Rows& rows, int64_t begin, int64_t end, const float* in, float* out,
+              uint8_t* places) {
+  for (int64_t row = begin; row < end; ++row) {
+    const float* upper = in + rows.Upper(row);
+    const int64_t to = rows.Pooled(row);
+    PoolRow(upper, upper + rows.width, rows.windows(), out + to,
+            places == nullptr ? nullptr : places + to);
+  }
+}
+
+void SpreadRows(const Rows& rows, int64_t begin, int64_t end, const float* gradient,
+                const uint8_t* places, const float* slopes, float* out) {
+  for (int64_t row = begin; row < end; ++row) {
+    float* upper = out + rows.Upper(row);
+    const int64_t from = rows.Pooled(row);
+    SpreadRow(gradient + from, places + from, slopes == nullptr ? 0 : slopes[rows.Image(row)],
+              rows.windows(), upper, upper + rows.width);
+  }
+}
+
+constexpr Kernels kPlain{PoolRows, SpreadRows};
 
 #if defined(__x86_64__)
 #define ADAMANT_AVX512 __attribute__((target("avx512f,avx512bw,avx512vl")))
@@ -78,8 +120,8 @@ ADAMANT_AVX512 inline void TakeLarger(__m512 values, int place, __m512& best, __
   places = _mm512_mask_mov_epi32(places, larger, _mm512_set1_epi32(place));
 }
 
-ADAMANT_AVX512 void PoolRowAvx512(const float* upper, const float* lower, int64_t count, float* out,
-                                  uint8_t* places) {
+ADAMANT_AVX512 inline void PoolRowAvx512(const float* upper, const float* lower, int64_t count,
+                                         float* out, uint8_t* places) {
   const __m512i even = _mm512_set_epi32(30, 28, 26, 24, 22, 20, 18, 16, 14, 12, 10, 8, 6, 4, 2, 0);
   const __m512i odd = _mm512_add_epi32(even, _mm512_set1_epi32(1));
   for (int64_t j = 0; j < count; j += 16) {
@@ -101,8 +143,8 @@ ADAMANT_AVX512 void PoolRowAvx512(const float* upper, const float* lower, int64_
   }
 }
 
-ADAMANT_AVX512 void SpreadRowAvx512(const float* gradient, const uint8_t* places, float slope,
-                                    int64_t count, float* upper, float* lower) {
+ADAMANT_AVX512 inline void SpreadRowAvx512(const float* gradient, const uint8_t* places,
+                                           float slope, int64_t count, float* upper, float* lower) {
   const __m512i low = _mm512_set_epi32(23, 7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
   const __m512i high = _mm512_add_epi32(low, _mm512_set1_epi32(8));
   for (int64_t j = 0; j < count; j += 16) {
@@ -126,15 +168,37 @@ ADAMANT_AVX512 void SpreadRowAvx512(const float* gradient, const uint8_t* places
   }
 }
 
-constexpr RowKernels kAvx512{PoolRowAvx512, SpreadRowAvx512};
+// One call for many rows: the change between vector widths at a call costs more than a row.
+ADAMANT_AVX512 void PoolRowsAvx512(const Rows& rows, int64_t begin, int64_t end, const float* in,
+                                   float* out, uint8_t* places) {
+  for (int64_t row = begin; row < end; ++row) {
+    const float* upper = in + rows.Upper(row);
+    const int64_t to = rows.Pooled(row);
+    PoolRowAvx512(upper, upper + rows.width, rows.windows(), out + to,
+                  places == nullptr ? nullptr : places + to);
+  }
+}
 
-const RowKernels& Kernels() {
+ADAMANT_AVX512 void SpreadRowsAvx512(const Rows& rows, int64_t begin, int64_t end,
+                                     const float* gradient, const uint8_t* places,
+                                     const float* slopes, float* out) {
+  for (int64_t row = begin; row < end; ++row) {
+    float* upper = out + rows.Upper(row);
+    const int64_t from = rows.Pooled(row);
+    SpreadRowAvx512(gradient + from, places + from, slopes == nullptr ? 0 : slopes[rows.Image(row)],
+                    rows.windows(), upper, upper + rows.width);
+  }
+}
+
+constexpr Kernels kAvx512{PoolRowsAvx512, SpreadRowsAvx512};
+
+const Kernels& BestKernels() {
   static const bool wide = __builtin_cpu_supports("avx512f") &&
                            __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
   return wide ? kAvx512 : kPlain;
 }
 #else
-const RowKernels& Kernels() { return kPlain; }
+const Kernels& BestKernels() { return kPlain; }
 #endif
 
 void GatherRow(const float* upper, const float* lower, const uint8_t* places, float slope,
@@ -146,83 +210,56 @@ void GatherRow(const float* upper, const float* lower, const uint8_t* places, fl
   }
 }
 
-struct Planes {
-  explicit Planes(at::IntArrayRef full)
-      : count(full[0] * full[1]), channels(full[1]), height(full[2]), width(full[3]) {}
-  int64_t count, channels, height, width;
-
-  // row(offset of the upper input row, offset of the output row, image).
-  template <class Row>
-  void ForEachRow(Row row) const {
-    at::parallel_for(0, count, kPlanesPerTask, [&](int64_t begin, int64_t end) {
-      for (int64_t plane = begin; plane < end; ++plane) {
-        for (int64_t i = 0; i < height / 2; ++i) {
-          row((plane * height + 2 * i) * width, (plane * (height / 2) + i) * (width / 2),
-              plane / channels);
-        }
-      }
-    });
-  }
-};
-
 std::vector<int64_t> PooledSizes(at::IntArrayRef full) {
   return {full[0], full[1], full[2] / 2, full[3] / 2};
 }
 
 at::Tensor Pool(const at::Tensor& x, uint8_t* places) {
   const at::Tensor out = at::empty(PooledSizes(x.sizes()), x.options());
-  const Planes planes(x.sizes());
-  const RowKernels& kernels = Kernels();
-  const float* in = x.const_data_ptr<float>();
+  const Rows rows(x.sizes());
+  const auto* in = x.const_data_ptr<float>();
   auto* to = out.data_ptr<float>();
-  planes.ForEachRow([&](int64_t row, int64_t pooled, int64_t) {
-    kernels.pool(in + row, in + row + planes.width, planes.width / 2, to + pooled,
-                 places == nullptr ? nullptr : places + pooled);
+  at::parallel_for(0, rows.count, kRowsPerTask, [&](int64_t begin, int64_t end) {
+    BestKernels().pool(rows, begin, end, in, to, places);
   });
   return out;
 }
 
-// What slope an image's inactive windows have.
-class SlopeOf {
- public:
-  explicit SlopeOf(const at::Tensor& slopes)
-      : values_(slopes.defined() ? slopes.const_data_ptr<float>() : nullptr) {}
-  float operator()(int64_t image) const { return values_ == nullptr ? 0 : values_[image]; }
-
- private:
-  const float* values_;
-};
+const float* DataOrNull(const at::Tensor& values) {
+  return values.defined() ? values.const_data_ptr<float>() : nullptr;
+}
 
 at::Tensor Spread(const at::Tensor& gradient, const at::Tensor& places, const at::Tensor& slopes,
                   at::IntArrayRef full) {
-  const Planes planes(full);
-  const RowKernels& kernels = Kernels();
-  const bool even = planes.height % 2 == 0 && planes.width % 2 == 0;
+  const Rows rows(full);
+  const bool even = rows.height % 2 == 0 && rows.width % 2 == 0;
   const at::Tensor out =
       even ? at::empty(full, gradient.options()) : at::zeros(full, gradient.options());
-  const SlopeOf slope_of(slopes);
   const at::Tensor dense = gradient.contiguous();
-  const float* in = dense.const_data_ptr<float>();
-  const uint8_t* from = places.const_data_ptr<uint8_t>();
+  const auto* in = dense.const_data_ptr<float>();
+  const auto* from = places.const_data_ptr<uint8_t>();
   auto* to = out.data_ptr<float>();
-  planes.ForEachRow([&](int64_t row, int64_t pooled, int64_t image) {
-    kernels.spread(in + pooled, from + pooled, slope_of(image), planes.width / 2, to + row,
-                   to + row + planes.width);
+  at::parallel_for(0, rows.count, kRowsPerTask, [&](int64_t begin, int64_t end) {
+    BestKernels().spread(rows, begin, end, in, from, DataOrNull(slopes), to);
   });
   return out;
 }
 
 at::Tensor Gather(const at::Tensor& values, const at::Tensor& places, const at::Tensor& slopes) {
   const at::Tensor out = at::empty(places.sizes(), values.options());
-  const Planes planes(values.sizes());
-  const SlopeOf slope_of(slopes);
+  const Rows rows(values.sizes());
   const at::Tensor dense = values.contiguous();
-  const float* in = dense.const_data_ptr<float>();
-  const uint8_t* from = places.const_data_ptr<uint8_t>();
+  const auto* in = dense.const_data_ptr<float>();
+  const auto* from = places.const_data_ptr<uint8_t>();
+  const float* slope = DataOrNull(slopes);
   auto* to = out.data_ptr<float>();
-  planes.ForEachRow([&](int64_t row, int64_t pooled, int64_t image) {
-    GatherRow(in + row, in + row + planes.width, from + pooled, slope_of(image), planes.width / 2,
-              to + pooled);
+  at::parallel_for(0, rows.count, kRowsPerTask, [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row) {
+      const float* upper = in + rows.Upper(row);
+      const int64_t pooled = rows.Pooled(row);
+      GatherRow(upper, upper + rows.width, from + pooled,
+                slope == nullptr ? 0 : slope[rows.Image(row)], rows.windows(), to + pooled);
+    }
   });
   return out;
 }
@@ -293,6 +330,10 @@ at::Tensor LeakyBackwardRelu(const at::Tensor& x, const at::Tensor& slopes) {
 }
 
 at::Tensor ReluMaxPool(const at::Tensor& x, const at::Tensor& slopes) {
+  if (x.is_cpu() && x.scalar_type() == at::kBFloat16 && x.dim() == 4) {
+    return slopes.defined() ? ReluMaxPool(x.to(at::kFloat), slopes).to(at::kBFloat16)
+                            : ReluMaxPoolBf16(x);
+  }
   if (!x.is_cpu() || x.scalar_type() != at::kFloat || x.dim() != 4) {
     return at::max_pool2d(slopes.defined() ? LeakyBackwardRelu(x, slopes) : at::relu(x), {2, 2});
   }

@@ -69,15 +69,9 @@ class TorchScriptModel : public Model {
 
   at::Tensor Forward(const at::Tensor& images, const TapVisitor& /*visit*/) const override {
     torch::jit::Module module = module_;  // the same module: forward() is not const
-    const c10::IValue result = module.forward({images});
-    if (result.isTensor()) return result.toTensor();
-    if (result.isTuple()) {
-      const auto& elements = result.toTupleRef().elements();
-      if (!elements.empty() && elements[0].isTensor()) return elements[0].toTensor();
-    }
-    throw std::invalid_argument(absl::StrCat("forward returned ", result.tagKind(),
-                                             " instead of logits [N,K] or a tuple that starts "
-                                             "with them"));
+    if (compute_type_ == at::kFloat) return LogitsIn(module.forward({images}));
+    const at::Tensor x = images.to(compute_type_, false, false, at::MemoryFormat::ChannelsLast);
+    return LogitsIn(module.forward({x})).to(at::kFloat);
   }
 
   NamedTensors Parameters() const override { return {}; }
@@ -88,9 +82,29 @@ class TorchScriptModel : public Model {
   bool training() const override { return false; }
   void To(const c10::Device& device) override { module_.to(device); }
 
+  absl::StatusOr<std::unique_ptr<Model>> CopyIn(at::ScalarType type) const override {
+    torch::jit::Module module = module_.clone();
+    module.to(type);
+    auto copy = std::make_unique<TorchScriptModel>(std::move(module), info_.shape);
+    copy->compute_type_ = type;
+    return copy;
+  }
+
  private:
+  static at::Tensor LogitsIn(const c10::IValue& result) {
+    if (result.isTensor()) return result.toTensor();
+    if (result.isTuple()) {
+      const auto& elements = result.toTupleRef().elements();
+      if (!elements.empty() && elements[0].isTensor()) return elements[0].toTensor();
+    }
+    throw std::invalid_argument(absl::StrCat("forward returned ", result.tagKind(),
+                                             " instead of logits [N,K] or a tuple that starts "
+                                             "with them"));
+  }
+
   torch::jit::Module module_;
   ModelInfo info_;
+  at::ScalarType compute_type_ = at::kFloat;  // of weights and activations
 };
 
 absl::Status Refuse(absl::string_view probe, absl::string_view why) {

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <map>
 #include <memory>
+#include <numeric>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -20,6 +21,7 @@
 #include "core/run/crafted_set.h"
 #include "core/run/fingerprint.h"
 #include "core/run/inputs.h"
+#include "core/run/search_model.h"
 #include "core/run/validity.h"
 
 namespace adamant {
@@ -29,12 +31,6 @@ using Clock = std::chrono::steady_clock;
 using Entries = google::protobuf::RepeatedPtrField<v1::AttackEntry>;
 
 absl::Status CheckServed(const v1::AttackSpec& spec) {
-  const auto missing = [](absl::string_view what) {
-    return absl::UnimplementedError(absl::StrCat(what, " is not part of this release"));
-  };
-  if (!spec.search_precision().empty() && spec.search_precision() != "fp32") {
-    return missing(absl::StrCat("search_precision ", spec.search_precision()));
-  }
   if (spec.attacks().empty()) {
     return absl::InvalidArgumentError("attacks: name at least one attack, e.g. pgd");
   }
@@ -245,6 +241,18 @@ absl::Status Restore(RunContext& context, AttackJournal& journal) {
   return absl::OkStatus();
 }
 
+constexpr int64_t kPrecisionProbe = 16;  // images on which gradients are compared
+
+absl::StatusOr<SearchModel> SearchModelFor(Model& model, const Samples& samples,
+                                           const v1::AttackSpec& spec, const std::string& device,
+                                           const RunControl& control) {
+  std::vector<int64_t> positions(
+      static_cast<size_t>(std::min<int64_t>(samples.size, kPrecisionProbe)));
+  std::iota(positions.begin(), positions.end(), int64_t{0});
+  ASSIGN_OR_RETURN(const Batch probe, samples.read(positions));
+  return MakeSearchModel(model, spec.search_precision(), device, probe.images, control);
+}
+
 // One evaluation per seed; the worst case over them is the result.
 absl::StatusOr<EvaluationResult> RunSeeds(Model& model, const Samples& samples,
                                           const std::vector<AttackInstance>& instances,
@@ -302,12 +310,16 @@ absl::Status EvaluateModel(Model& model, const DataSlice& data, const v1::Attack
   ASSIGN_OR_RETURN(const std::unique_ptr<CraftedSet> crafted,
                    OpenCrafted(spec, instances, data.ids, context));
   options.crafted = crafted.get();
+  ASSIGN_OR_RETURN(const SearchModel search,
+                   SearchModelFor(model, samples, spec, context.device(), control));
+  options.search_model = search.model.get();
   ASSIGN_OR_RETURN(const EvaluationResult result,
                    RunSeeds(model, samples, instances, options, journal, control, spec, report));
   FillReport(result, instances, spec, shape.num_classes, report);
   FillTables(result, instances, spec, shape.num_classes, report);
   report.set_protocol(Protocol(instances));
-  report.set_search_precision("fp32");
+  report.set_search_precision(search.precision);
+  if (!search.note.empty()) report.add_notes(search.note);
   RETURN_IF_ERROR(WriteFiles(result, samples, instances, spec, context, report));
   RETURN_IF_ERROR(RunAnalyses(model, data, spec, options, control, context, report));
   RETURN_IF_ERROR(

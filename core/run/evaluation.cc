@@ -160,7 +160,8 @@ absl::Status Evaluation::RunInstance(int index) {
   const std::vector<int64_t> open = state_.Open(index);
   ASSIGN_OR_RETURN(size_t begin, Replay(index, open));
   const size_t replayed = begin;
-  Victim victim(model_, BatchNormMode::kEval, compute_batch_);
+  Model& searched = options_.search_model != nullptr ? *options_.search_model : model_;
+  Victim victim(searched, BatchNormMode::kEval, compute_batch_);
   const double share = 0.9 / static_cast<double>(instances_.size());
   const size_t most = instances_[index].whole_set ? open.size() : static_cast<size_t>(batch_size_);
   while (begin < open.size() && !ShouldStop()) {

@@ -77,6 +77,7 @@ struct EvaluationOptions {
   int64_t compute_batch = 0;    // rows per network call; 0 = automatic
   int micro_batch_divisor = 1;  // of an automatic compute_batch
   std::string device = "cpu";
+  Model* search_model = nullptr;  // what attacks see; null: the model itself. See MakeSearchModel
   std::function<void(const EvaluationProgress&)> observe;
   const CraftedSet* crafted = nullptr;  // what attacks that replay a set replay
   AttackJournal* journal = nullptr;     // finished batches go there and are taken from there

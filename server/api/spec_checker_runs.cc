@@ -64,8 +64,8 @@ void SpecChecker::CheckAttackOutputs(v1::AttackSpec& spec) {
     }
   }
   if (spec.search_precision().empty()) spec.set_search_precision("fp32");
-  if (spec.search_precision() != "fp32")
-    NotServed("spec.search_precision", "searching in another precision than fp32");
+  if (spec.search_precision() != "fp32" && spec.search_precision() != "bf16")
+    Bad("spec.search_precision", "must be \"fp32\" or \"bf16\"");
 }
 
 void SpecChecker::CheckExplain(v1::ExplainSpec& spec) {

@@ -84,6 +84,20 @@ TEST_F(Cli, AttackTakesARegisteredModelAndABuiltinReader) {
   EXPECT_THAT(out_.str(), HasSubstr("SUCCEEDED"));
 }
 
+TEST_F(Cli, WithoutANamedAttackTheStrongestOfItsNormRuns) {
+  const auto attack = [&](const std::string& norm) {
+    EXPECT_EQ(Run({"attack", "--model", "net", "--dataset", "shapes", "--epsilon", "0.3", "--norm",
+                   norm}),
+              0)
+        << err_.str();
+    EXPECT_EQ(server_.jobs.attack.spec().attacks_size(), 1);
+    EXPECT_EQ(server_.jobs.attack.spec().attacks(0).threat().epsilon(), 0.3);
+    return server_.jobs.attack.spec().attacks(0).attack().name();
+  };
+  EXPECT_EQ(attack("linf"), "portfolio");
+  EXPECT_EQ(attack("l2"), "autoattack");
+}
+
 TEST_F(Cli, ExplainSendsImageFiles) {
   const std::string path = ::testing::TempDir() + NewUuid() + ".png";
   std::ofstream(path) << "png bytes";

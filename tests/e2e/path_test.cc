@@ -5,10 +5,13 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 
+#include <chrono>
 #include <filesystem>
 #include <fstream>
 #include <memory>
+#include <random>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "absl/strings/match.h"
@@ -194,43 +197,79 @@ void KillWorkers(const ServerProcess& server) {
   }
 }
 
-class KilledAttack : public ::testing::TestWithParam<bool> {};
+// An attack job that is run undisturbed first, and then killed.
+class KilledAttack : public ::testing::TestWithParam<bool> {
+ protected:
+  void Submit(const std::string& images) {
+    JobData(server_->Cli(TrainArguments("robust")));
+    const std::vector<std::string> attack = {
+        "attack",   "--model",      "robust",   "--dataset",      "shapes",  "--param",
+        images,     "--norm",       "linf",     "--epsilon",      "0.02",    "--attack",
+        "pgd",      "--param",      "steps=40", "--attack",       "apgd_ce", "--param",
+        "steps=20", "--batch-size", "64",       "--max-attempts", "16"};
+    quiet_ = At(JobData(server_->Cli(Join(Join({"-o", "json"}, attack), {"--wait"}))),
+                {"result", "attack"});
+    const ProgramResult submitted = server_->Cli(Join({"-o", "name"}, attack));
+    ASSERT_EQ(submitted.exit_code, 0) << submitted.err;
+    job_ = submitted.out.substr(0, submitted.out.find('\n'));
+  }
+
+  void Kill(bool server_too) {
+    if (!server_too) return KillWorkers(*server_);
+    server_->Kill();
+    server_ = std::make_unique<ServerProcess>(folder_.path() + "/data");
+  }
+
+  // Waits for the end of the job; its report is that of the undisturbed run.
+  Value ExpectTheSameReport() {
+    const Value done = JobData(server_->Cli({"-o", "json", "job", "wait", job_}));
+    EXPECT_EQ(At(done, {"state"}).string_value(), "SUCCEEDED");
+    const Value report = At(done, {"result", "attack"});
+    EXPECT_EQ(Number(At(quiet_, {"work_repeated"})), 0);
+    EXPECT_EQ(At(report, {"sample_table", "sha256"}).string_value(),
+              At(quiet_, {"sample_table", "sha256"}).string_value());
+    for (const char* count : {"forwards", "backwards", "padded_rows"}) {
+      EXPECT_EQ(Number(At(report, {count})), Number(At(quiet_, {count}))) << count;
+    }
+    return done;
+  }
+
+  const TemporaryFolder folder_;
+  std::unique_ptr<ServerProcess> server_ =
+      std::make_unique<ServerProcess>(folder_.path() + "/data");
+  Value quiet_;
+  std::string job_;
+};
 
 TEST_P(KilledAttack, GoesOnAndItsReportIsTheSameToTheBit) {
-  const bool server_too = GetParam();
-  const TemporaryFolder folder;
-  auto server = std::make_unique<ServerProcess>(folder.path() + "/data");
-  JobData(server->Cli(TrainArguments("robust")));
-  const std::vector<std::string> attack = {
-      "attack",   "--model",  "robust",    "--dataset", "shapes",   "--param",      "test=2000",
-      "--norm",   "linf",     "--epsilon", "0.02",      "--attack", "pgd",          "--param",
-      "steps=40", "--attack", "apgd_ce",   "--param",   "steps=20", "--batch-size", "64"};
-  const Value quiet = At(JobData(server->Cli(Join(Join({"-o", "json"}, attack), {"--wait"}))),
-                         {"result", "attack"});
-  const ProgramResult submitted = server->Cli(Join({"-o", "name"}, attack));
-  ASSERT_EQ(submitted.exit_code, 0) << submitted.err;
-  const std::string job = submitted.out.substr(0, submitted.out.find('\n'));
-  WatchUntil(*server, job, v1::CHECKPOINT);
-  if (server_too) {
-    server->Kill();
-    server = std::make_unique<ServerProcess>(folder.path() + "/data");
-  } else {
-    KillWorkers(*server);
-  }
-  const Value done = JobData(server->Cli({"-o", "json", "job", "wait", job}));
-  EXPECT_EQ(At(done, {"state"}).string_value(), "SUCCEEDED");
+  ASSERT_NO_FATAL_FAILURE(Submit("test=2000"));
+  WatchUntil(*server_, job_, v1::CHECKPOINT);
+  Kill(/*server_too=*/GetParam());
+  const Value done = ExpectTheSameReport();
   EXPECT_EQ(At(done, {"attempts"}).list_value().values_size(), 2);
-  const Value report = At(done, {"result", "attack"});
-  EXPECT_GE(Number(At(report, {"work_repeated"})), 2000);
-  EXPECT_EQ(Number(At(quiet, {"work_repeated"})), 0);
-  EXPECT_EQ(At(report, {"sample_table", "sha256"}).string_value(),
-            At(quiet, {"sample_table", "sha256"}).string_value());
-  for (const char* count : {"forwards", "backwards", "padded_rows"}) {
-    EXPECT_EQ(Number(At(report, {count})), Number(At(quiet, {count}))) << count;
-  }
+  EXPECT_GE(Number(At(done, {"result", "attack", "work_repeated"})), 2000);
 }
 
 INSTANTIATE_TEST_SUITE_P(WorkerAndServer, KilledAttack, ::testing::Bool());
+
+class SlowKilledAttack : public KilledAttack {};
+
+TEST_P(SlowKilledAttack, GoesOnAfterFiveRandomMoments) {
+  ASSERT_NO_FATAL_FAILURE(Submit("test=8000"));
+  std::mt19937 random(GetParam() ? 1 : 2);
+  int kills = 0;
+  for (; kills < 5; ++kills) {
+    std::this_thread::sleep_for(
+        std::chrono::milliseconds(std::uniform_int_distribution<int>(200, 5000)(random)));
+    const Value now = JobData(server_->Cli({"-o", "json", "job", "get", job_}));
+    if (At(now, {"state"}).string_value() == "SUCCEEDED") break;
+    Kill(/*server_too=*/GetParam());
+  }
+  EXPECT_EQ(kills, 5) << "the job was too short";
+  ExpectTheSameReport();
+}
+
+INSTANTIATE_TEST_SUITE_P(WorkerAndServer, SlowKilledAttack, ::testing::Bool());
 
 TEST(Path, TheReferenceCheckpointGivesItsReferenceNumbers) {
   REQUIRE_TEST_DATA();

@@ -136,17 +136,12 @@ absl::StatusOr<NoiseSearch> SearchAtRandom(Probe& probe, const AttackInstance& m
   positions.resize(std::min(positions.size(), kMostSurvivors));
   NoiseSearch out{0, static_cast<int64_t>(positions.size()), broken};
   if (positions.empty()) return out;
-  ASSIGN_OR_RETURN(const Batch batch, probe.Read(positions));
-  const FeasibleSet set(batch.images, main.threat);
-  const at::Tensor labels = batch.labels.to(at::kCPU);
-  at::Tensor found = at::zeros({batch.size()}, at::kBool);
-  for (int64_t draw = 0; draw < kDraws; ++draw) {
-    const at::Tensor points =
-        RandomStart(set, batch.ids, probe.input().options.seed, "validity:random_noise",
-                    {.step = static_cast<uint32_t>(draw), .purpose = Purpose::kNoise});
-    found = found.logical_or(Predictions(probe.Logits(points)) != labels);
-  }
-  out.broken = found.sum().item<int64_t>();
+  v1::PluginSpec noise;
+  noise.set_name("random_noise");
+  ASSIGN_OR_RETURN(
+      const EvaluationResult result,
+      probe.Evaluate(positions, With(noise, "draws", kDraws), main.given, "validity:random_noise"));
+  out.broken = out.survivors - CountRobust(result);
   return out;
 }
 

@@ -3,7 +3,9 @@
 // `scripts/bench attacks`. With --export it writes what the other sides need instead: the weights,
 // the images and the labels.
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <ctime>
 #include <fstream>
 #include <iostream>
@@ -17,6 +19,7 @@
 #include "core/engine.h"
 #include "core/models/model_file.h"
 #include "core/run/evaluation.h"
+#include "core/run/search_model.h"
 #include "tests/support/torch/reference.h"
 
 namespace adamant {
@@ -28,10 +31,12 @@ struct Options {
   std::vector<std::string> params;  // name=value
   std::string norm = "LINF";
   double epsilon = 0.3;
+  bool nearest = false;
   int64_t images = 1000;
   int64_t compute_batch = 0;
   int64_t batch_size = 0;
   uint64_t seed = 0;
+  std::string precision;
   std::string save;
   std::string export_to;
 };
@@ -60,6 +65,7 @@ Batch BenchImages(const std::string& model, int64_t count) {
   if (model != "resnet18") return testing::MnistTestBatch(count);
   v1::PluginSpec reader;
   reader.set_name("shapes");
+  (*reader.mutable_params()->mutable_fields())["variant"].set_string_value("geo32");
   const auto shapes = Value(MakePlugin<Dataset>(reader, DataFiles{}));
   std::vector<int64_t> ids(static_cast<size_t>(count));
   std::iota(ids.begin(), ids.end(), int64_t{0});
@@ -89,10 +95,11 @@ google::protobuf::RepeatedPtrField<v1::AttackEntry> Entries(const Options& optio
     (*entry.mutable_attack()->mutable_params()->mutable_fields())[param.substr(0, equals)] =
         ParamValue(param.substr(equals + 1));
   }
+  if (options.norm == "none") return entries;  // the attack has a budget of its own
   v1::Norm norm = v1::LINF;
   if (!v1::Norm_Parse(options.norm, &norm)) throw std::runtime_error("unknown norm");
   entry.mutable_threat()->set_norm(norm);
-  entry.mutable_threat()->set_epsilon(options.epsilon);
+  if (!options.nearest) entry.mutable_threat()->set_epsilon(options.epsilon);
   return entries;
 }
 
@@ -119,6 +126,21 @@ at::Tensor FoundImages(const EvaluationResult& result, const Batch& batch) {
   return images;
 }
 
+// Over the samples that were attacked; those without an image count as infinitely far away, which
+// JSON has no number for.
+nlohmann::json MedianDistance(const EvaluationResult& result) {
+  std::vector<double> distances;
+  for (size_t i = 0; i < result.outcomes.size(); ++i) {
+    if (result.outcomes[i].state() == v1::CLEAN_WRONG) continue;
+    const double found = result.instances[0].min_norm[i];
+    distances.push_back(std::isnan(found) ? HUGE_VAL : found);
+  }
+  if (distances.empty()) return nullptr;
+  std::sort(distances.begin(), distances.end());
+  const double median = distances[distances.size() / 2];
+  return std::isinf(median) ? nlohmann::json("infinite") : nlohmann::json(median);
+}
+
 int Run(const Options& options) {
   engine::Prepare(/*threads=*/1);
   const auto model = OpenBenchModel(options.model);
@@ -127,11 +149,17 @@ int Run(const Options& options) {
     Export(options, *model, batch);
     return 0;
   }
-  const auto instances = Value(MakeInstances(Entries(options), model->info().shape));
+  const auto instances =
+      Value(MakeInstances(Entries(options), model->info().shape, options.nearest));
   EvaluationOptions evaluation;
   evaluation.seed = options.seed;
   evaluation.compute_batch = options.compute_batch;
   evaluation.batch_size = options.batch_size;
+  const SearchModel search =
+      Value(MakeSearchModel(*model, options.precision, evaluation.device,
+                            batch.images.narrow(0, 0, std::min<int64_t>(16, batch.size())), {}));
+  evaluation.search_model = search.model.get();
+  evaluation.nearest = options.nearest;
   const auto start = std::chrono::steady_clock::now();
   const double cpu = CpuSeconds();
   const EvaluationResult result =
@@ -147,6 +175,7 @@ int Run(const Options& options) {
     if (outcome.state() == v1::BROKEN) broken.push_back(outcome.sample_id());
   }
   line["robust"] = robust;
+  if (options.nearest) line["median_distance"] = MedianDistance(result);
   line["broken_ids"] = std::move(broken);
   line["forwards"] = result.forwards;
   line["backwards"] = result.backwards;
@@ -166,12 +195,16 @@ int main(int argc, char** argv) {
   app.add_option("--model", options.model, "reference checkpoint or resnet18");
   app.add_option("--attack", options.attack, "plug-in");
   app.add_option("--param", options.params, "name=value of the attack");
-  app.add_option("--norm", options.norm, "LINF, L2, L1");
+  app.add_option("--norm", options.norm,
+                 "LINF, L2, L1, L0; none for an attack with a budget of its own");
   app.add_option("--epsilon", options.epsilon, "radius in pixel units");
+  app.add_flag("--nearest", options.nearest,
+               "minimum-norm attacks: smallest distances instead of success at epsilon");
   app.add_option("--images", options.images, "the first N test images");
   app.add_option("--compute-batch", options.compute_batch, "rows per network call; 0: automatic");
   app.add_option("--batch-size", options.batch_size, "samples in flight; 0: automatic");
   app.add_option("--seed", options.seed, "of the random draws");
+  app.add_option("--precision", options.precision, "of the search: fp32 (default), bf16");
   app.add_option("--save", options.save, "file for the adversarial images, float32");
   app.add_option("--export", options.export_to, "folder for weights, images and labels");
   CLI11_PARSE(app, argc, argv);

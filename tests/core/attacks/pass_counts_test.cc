@@ -16,6 +16,7 @@ struct Cost {
   Norm norm;
   int64_t forwards;
   int64_t backwards;
+  double epsilon = 0.3;
 };
 
 void PrintTo(const Cost& cost, std::ostream* out) {
@@ -33,7 +34,7 @@ TEST_P(PassCounts, OfARobustSample) {
   Victim victim(model);
   const AttackResult result =
       testing::MakeAttack(cost.attack, cost.params)
-          ->Run(victim, batch, {cost.norm, 0.3},
+          ->Run(victim, batch, {cost.norm, cost.epsilon},
                 {.stream = "0:test", .judge = &judge, .clean_logits = toy->Logits(batch.images)},
                 {});
   for (int64_t i = 0; i < batch.size(); ++i) {
@@ -72,7 +73,26 @@ INSTANTIATE_TEST_SUITE_P(
         Cost{"adaptive_pc", {}, Norm::kLinf, 41, 40},
         Cost{"adaptive_map", {{"distance", "logit_l2"}}, Norm::kLinf, 41, 40},
         Cost{"adaptive_map", {{"distance", "feature_l2"}}, Norm::kLinf, 42, 40},
-        Cost{"adaptive_map", {}, Norm::kLinf, 42, 81}));
+        Cost{"adaptive_map", {}, Norm::kLinf, 42, 81},
+        Cost{"random_noise", {}, Norm::kLinf, 100, 0}, Cost{"salt_pepper", {}, Norm::kL0, 100, 0},
+        // 99 steps of 101 passes, and the last iterate.
+        Cost{"nes", {}, Norm::kLinf, 10000, 0}, Cost{"spsa", {}, Norm::kLinf, 25701, 0},
+        Cost{"sparse_rs", {{"queries", 33.0}}, Norm::kL0, 33, 0, 3},
+        Cost{"hopskipjump", {{"queries", 333.0}}, Norm::kL2, 333, 0},
+        Cost{"boundary", {{"queries", 101.0}}, Norm::kL2, 101, 0},
+        Cost{"zoo", {{"queries", 302.0}}, Norm::kL2, 302, 0},
+        Cost{"pointwise", {{"queries", 250.0}}, Norm::kL0, 250, 0, 3},
+        Cost{"one_pixel", {{"population", 30.0}, {"generations", 2.0}}, Norm::kL0, 90, 0, 3}));
+
+// Attacks without a ball: the threat model is not theirs.
+INSTANTIATE_TEST_SUITE_P(
+    NoBall, PassCounts,
+    ::testing::Values(Cost{"spatial", {}, Norm::kLinf, 775, 0},
+                      Cost{"spatial", {{"mode", "worst_of_k"}}, Norm::kLinf, 10, 0},
+                      Cost{"brightness_contrast", {{"steps", 10.0}}, Norm::kLinf, 31, 0},
+                      Cost{"gaussian_blur", {{"steps", 10.0}}, Norm::kLinf, 10, 0},
+                      Cost{"corruption", {}, Norm::kLinf, 1, 0},
+                      Cost{"patch", {{"steps", 3.0}, {"eot", 4.0}}, Norm::kLinf, 13, 12}));
 
 }  // namespace
 }  // namespace adamant

@@ -54,6 +54,37 @@ TEST(ReluMaxPool, EqualsTheTwoOperationsToTheBit) {
   }
 }
 
+// In bfloat16 the gradient alone; there are no second ones.
+TEST(ReluMaxPool, EqualsTheTwoOperationsInBfloat16) {
+  for (const std::vector<int64_t>& sizes :
+       {std::vector<int64_t>{2, 32, 28, 28}, {3, 33, 5, 7}, {1, 1, 2, 2}, {1, 100, 14, 14}}) {
+    const auto differentiate = [&](at::Tensor (*function)(const at::Tensor&)) {
+      const at::Tensor x = Images(sizes)
+                               .to(at::kBFloat16, false, false, at::MemoryFormat::ChannelsLast)
+                               .requires_grad_(true);
+      const at::Tensor value = function(x);
+      const at::Tensor w = at::arange(value.numel()).remainder(5).view(value.sizes()).to(value);
+      return std::make_pair(value.detach(),
+                            torch::autograd::grad({(w * value).sum()}, {x})[0].detach());
+    };
+    const auto [value, gradient] = differentiate(Fused);
+    const auto [expected, expected_gradient] = differentiate(Separate);
+    EXPECT_TRUE(value.equal(expected)) << sizes;
+    EXPECT_TRUE(gradient.equal(expected_gradient)) << sizes;
+  }
+}
+
+TEST(ReluMaxPool, LeaksInBfloat16AsInFloat32) {
+  const at::Tensor x = Images({2, 3, 6, 6});
+  const at::Tensor slopes = at::tensor({0.5F, 0.25F});
+  const auto gradient = [&](at::ScalarType type) {
+    const at::Tensor leaf = x.clone().requires_grad_(true);
+    return torch::autograd::grad({ReluMaxPool(leaf.to(type), slopes).to(at::kFloat).sum()},
+                                 {leaf})[0];
+  };
+  EXPECT_TRUE(gradient(at::kBFloat16).equal(gradient(at::kFloat)));
+}
+
 TEST(ReluMaxPool, TakesAnInputThatIsNotContiguous) {
   const at::Tensor x = Images({2, 4, 8, 8}).contiguous(at::MemoryFormat::ChannelsLast);
   EXPECT_TRUE(ReluMaxPool(x).equal(Separate(x)));

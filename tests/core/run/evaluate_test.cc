@@ -15,6 +15,7 @@
 namespace adamant {
 namespace {
 
+using ::testing::Contains;
 using ::testing::HasSubstr;
 using testing::ToyBatch;
 
@@ -430,12 +431,21 @@ TEST(AttackRun, CraftModeJudgesTheLastIterateOnly) {
   EXPECT_EQ(report.attacks(1).forwards(), 3 * report.attacks(1).attacked());
 }
 
-TEST(AttackRun, TellsWhatIsNotServed) {
+TEST(AttackRun, SearchesInALowerPrecisionAndVerifiesInFloat32) {
   MemoryRunContext context = ShapesContext();
   v1::AttackSpec spec = ShapesSpec();
+  v1::AttackReport exact, low;
+  ASSERT_TRUE(Evaluate(spec, context, exact).ok());
   spec.set_search_precision("bf16");
-  v1::AttackReport report;
-  EXPECT_EQ(Evaluate(spec, context, report).code(), absl::StatusCode::kUnimplemented);
+  const absl::Status done = Evaluate(spec, context, low);
+  ASSERT_TRUE(done.ok()) << done;
+  EXPECT_EQ(low.search_precision(), "bf16");
+  EXPECT_NE(low.config_hash(), exact.config_hash());
+  EXPECT_EQ(low.clean_accuracy().correct(), exact.clean_accuracy().correct());
+  EXPECT_NEAR(low.robust_accuracy().ratio(), exact.robust_accuracy().ratio(), 0.1);
+  EXPECT_THAT(low.notes(), Contains(HasSubstr("search in bf16: on")));
+  spec.set_search_precision("fp8");
+  EXPECT_THAT(std::string(Evaluate(spec, context, low).message()), HasSubstr("known: fp32, bf16"));
 }
 
 TEST(MeasureRobustness, LeavesModeAndBuffersAlone) {

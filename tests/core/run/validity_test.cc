@@ -259,6 +259,23 @@ TEST(ValidityReport, SearchesLongerInFullWhereSquareHelped) {
   EXPECT_THAT(seen.checks.at("V14").text(), HasSubstr("; a longer Square leaves 28.57 %"));
 }
 
+TEST(ValidityReport, FindsWhatNoiseBreaksAndTheGradientLeaves) {
+  // Steps of 1/8: the gradient is zero. The mean of 16 uniform values of +-.2 has a deviation of
+  // .029, so that many of 10 000 draws leave a level that is .05 away from the boundary, and none
+  // one that is .35 away.
+  const auto model =
+      MeanModel([](const at::Tensor& excess) { return at::round(80 * excess) / 8 + 0 * excess; });
+  v1::AttackEntry pgd = Entry("pgd", 0.2, {{"steps", 5}});
+  (*pgd.mutable_attack()->mutable_params()->mutable_fields())["random_start"].set_bool_value(false);
+  const Checked seen = Check(*model, FlatBatch({0.45F, 0.55F, 0.85F}), {pgd}, "full");
+  const v1::ValidityCheck& check = seen.checks.at("V15");
+  EXPECT_EQ(check.status(), kFail);
+  EXPECT_EQ(check.severity(), v1::ValidityCheck::SEVERITY_ERROR);
+  EXPECT_EQ(check.text(), "random search beats the gradient");
+  EXPECT_EQ(check.value(), 2);
+  EXPECT_EQ(check.n_used(), 3);
+}
+
 TEST(ValidityReport, OfPgdAloneOnTheAdversarialLeNetIsNotTrusted) {
   REQUIRE_TEST_DATA();
   const auto model = testing::ReferenceModel("mnist_lenet5_adv");
