@@ -125,7 +125,9 @@ const Registration<Attack> kBrendelBethge{
           Int("binary_search_steps", 10)
               .Range(1, 100)
               .Doc("halvings from the start to the boundary"),
-          Int("start_draws", 20).Range(1, 10000).Doc("noise images to start from, all evaluated"),
+          Int("start_draws", 20)
+              .Range(0, 10000)
+              .Doc("random images to start from, all evaluated; 0: the clean image"),
           Bool("stop_at_eps", true).Doc("a sample leaves when it is inside the threat model")},
      .norms = {"linf", "l2"},
      .traits = {"heuristic"},
