@@ -39,7 +39,9 @@ std::string VisibleDefence(const ValidityFacts& facts) {
 Finding AttackMix(const ValidityFacts& facts) {
   const int kinds = Any(facts, [](const AttackFacts& a) { return a.gradient && a.untargeted; }) +
                     Any(facts, [](const AttackFacts& a) { return a.gradient && a.targeted; }) +
-                    Any(facts, [](const AttackFacts& a) { return a.forward_only; });
+                    Any(facts, [](const AttackFacts& a) {
+                      return a.forward_only && !a.own_budget;  // the others search no ball
+                    });
   const Numbers numbers{static_cast<double>(kinds), 3, facts.samples};
   if (kinds == 3) return Passes(numbers);
   return Fails(kWarning, numbers, absl::StrCat("only ", absl::StrJoin(Names(facts), ", "), " ran"));

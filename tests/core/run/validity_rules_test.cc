@@ -383,6 +383,13 @@ TEST(Validity, V27AttackMix) {
   ExpectPass(AttackMix(facts));
   facts.attacks.pop_back();
   ExpectFail(AttackMix(facts), kWarning, "only pgd, apgd_t ran");
+  AttackFacts spatial;
+  spatial.name = "spatial";
+  spatial.forward_only = true;
+  spatial.own_budget = true;
+  facts.attacks.push_back(spatial);
+  ExpectFail(AttackMix(facts), kWarning, "only pgd, apgd_t, spatial ran");
+  facts.attacks.pop_back();
   facts.attacks.pop_back();
   ExpectFail(AttackMix(facts), kWarning, "only pgd ran");
 }
