@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "core/attacks/victim.h"
 #include "core/base/registry.h"
 #include "core/base/run_control.h"
@@ -73,6 +74,7 @@ struct SampleCounts {
   at::Tensor nonfinite_grads;
   at::Tensor nonfinite_logits;
   at::Tensor extra_forwards = {};  // fab; undefined: none
+  at::Tensor empty_maps = {};      // a3: the clean map is 0 everywhere; undefined: has no map
 };
 
 struct AttackResult {
@@ -97,6 +99,10 @@ class Attack {
   // numbers). The norm must be one of the declared ones.
   virtual AttackResult Run(Victim& victim, const Batch& batch, const ThreatModel& threat,
                            const AttackSettings& settings, const RunControl& control) const = 0;
+
+  // FAILED_PRECONDITION when the model lacks what the attack works on, e.g. a layer with maps. Run
+  // throws std::invalid_argument for such a model.
+  virtual absl::Status CheckModel(const Model& /*model*/) const { return absl::OkStatus(); }
 
   // What the attack does differently for a model of `num_classes`, e.g. loss substitutions.
   virtual std::vector<std::string> Notes(int64_t num_classes) const {

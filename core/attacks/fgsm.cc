@@ -14,7 +14,7 @@
 // backward and the verification of one claim, which is rejected.
 #include <utility>
 
-#include "core/attacks/search.h"
+#include "core/attacks/ascent.h"
 
 namespace adamant {
 namespace {
@@ -35,14 +35,10 @@ class Fgsm final : public Attack {
                    const AttackSettings& settings, const RunControl& control) const override {
     if (NothingToSearch(victim, batch, threat)) return Unchanged(batch);
     Search search(victim, batch, threat, settings, control, options_);
+    const Look look = [&](const at::Tensor& x, int64_t, bool) { return search.Gradient(x); };
     for (int64_t restart = 0; restart < options_.restarts; ++restart) {
       if (!search.BeginRestart(restart)) break;
-      at::Tensor x = Start(search, threat.epsilon);
-      LossGradient seen = search.Gradient(x);
-      search.Observe(x, seen, 0);
-      if (search.empty()) continue;
-      const at::Tensor direction = StepDirection(threat.norm, seen.gradient);
-      search.ClaimAll(search.set().Project(x + step_ * threat.epsilon * direction), 1);
+      AscendOnce(search, Start(search, threat.epsilon), step_ * threat.epsilon, look);
     }
     return std::move(search).Result();
   }

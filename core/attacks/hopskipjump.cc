@@ -17,7 +17,6 @@ namespace adamant {
 namespace {
 
 constexpr size_t kProbesAsked = 32;
-constexpr int kBisections = 30;
 constexpr int kHalvings = 40;
 constexpr double kTiny = 1e-12;
 constexpr double kFirstDelta = 0.1;
@@ -34,39 +33,10 @@ double Theta(const Subject& subject) {
   return IsL2(subject) ? 1 / (d * std::sqrt(d)) : 1 / (d * d);
 }
 
-// `far` at `share` of its way from the clean image.
-void Between(const Subject& subject, const Pixels& far, double share, Pixels& out) {
-  for (size_t i = 0; i < out.size(); ++i) {
-    const float x = subject.clean[i];
-    if (IsL2(subject)) {
-      out[i] = static_cast<float>(x + share * (static_cast<double>(far[i]) - x));
-    } else {
-      const auto reach = static_cast<float>(share);
-      out[i] = std::clamp(far[i], x - reach, x + reach);
-    }
-  }
-}
-
-// Moves the misclassified image `x` to the boundary.
-Script Approach(Subject& subject, Pixels& x) {
+// How near the bisection comes: a share of the way for L2, of the pixel range for LINF.
+double Width(const Subject& subject, const Pixels& x) {
   const double theta = Theta(subject);
-  double low = 0;
-  double high = IsL2(subject) ? 1 : Distance(subject, x, subject.clean);
-  const double width = IsL2(subject) ? theta : std::min(theta * high, theta);
-  Pixels middle(x.size());
-  Pixels nearest = x;
-  for (int i = 0; i < kBisections && high - low > width; ++i) {
-    const double share = (low + high) / 2;
-    Between(subject, x, share, middle);
-    const std::vector<Answer>& answers = co_await subject.Ask(middle);
-    if (answers[0].wrong) {
-      high = share;
-      nearest = middle;
-    } else {
-      low = share;
-    }
-  }
-  x = nearest;
+  return IsL2(subject) ? theta : theta * std::min(Distance(subject, x, subject.clean), 1.0);
 }
 
 // One unit direction.
@@ -131,7 +101,7 @@ Script EstimateDirection(Subject& subject, uint32_t step, int64_t probes, double
 Script WalkBoundary(Subject& subject, Plan plan) {
   Pixels x;
   co_await FindUniform(subject, x);
-  co_await Approach(subject, x);
+  co_await Approach(subject, Width(subject, x), x);
   std::vector<double> direction(x.size());
   Pixels candidate(x.size());
   const auto d = static_cast<double>(subject.count());
@@ -155,7 +125,7 @@ Script WalkBoundary(Subject& subject, Plan plan) {
     }
     if (!moved) continue;
     x = candidate;
-    co_await Approach(subject, x);
+    co_await Approach(subject, Width(subject, x), x);
   }
 }
 

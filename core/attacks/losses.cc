@@ -106,6 +106,13 @@ LossFunction MakeLoss(const std::string& name, bool targeted, Numerics numerics)
                    "none"));
 }
 
+LossFunction MakeSummand(const std::string& name, bool targeted, Numerics numerics) {
+  if (name != "ce" || numerics != Numerics::kStrong) return MakeLoss(name, targeted, numerics);
+  return About(targeted, [](const at::Tensor& logits, const at::Tensor& classes) {
+    return at::softplus(LogOdds(logits, classes), /*beta=*/1, /*threshold=*/40);
+  });
+}
+
 std::string LossNote(const std::string& name, int64_t num_classes) {
   if ((name == "dlr" || name == "dlr_targeted") && num_classes < 3) {
     return absl::StrCat("loss ", name, " needs 3 classes; margin was used for ", num_classes);

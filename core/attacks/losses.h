@@ -25,6 +25,10 @@ std::vector<std::string> LossNames();
 // without a targeted, or without an untargeted, form.
 LossFunction MakeLoss(const std::string& name, bool targeted, Numerics numerics);
 
+// As MakeLoss, for losses that others are added to: strong `ce` is softplus(m), so that its
+// gradient has its true size.
+LossFunction MakeSummand(const std::string& name, bool targeted, Numerics numerics);
+
 // What MakeLoss substitutes for this number of classes; "" when nothing.
 std::string LossNote(const std::string& name, int64_t num_classes);
 

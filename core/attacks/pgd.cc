@@ -12,8 +12,8 @@
 // one alone; a restart sees only the samples that are left; the worst case is taken per sample.
 #include <utility>
 
+#include "core/attacks/ascent.h"
 #include "core/attacks/expectation.h"
-#include "core/attacks/search.h"
 
 namespace adamant {
 namespace {
@@ -38,11 +38,15 @@ class Pgd final : public Attack {
   AttackResult Run(Victim& victim, const Batch& batch, const ThreatModel& threat,
                    const AttackSettings& settings, const RunControl& control) const override {
     if (NothingToSearch(victim, batch, threat)) return Unchanged(batch);
-    const double step_size = StepSize(rule_, threat, steps_, settings.step_scale);
+    const AscentPlan plan{steps_, StepSize(rule_, threat, steps_, settings.step_scale), momentum_,
+                          sparsity_};
     Search search(victim, batch, threat, settings, control, options_);
+    const Look look = [&](const at::Tensor& x, int64_t step, bool gradient) {
+      return LookAt(search, x, step, gradient);
+    };
     for (int64_t restart = 0; restart < options_.restarts; ++restart) {
       if (!search.BeginRestart(restart)) break;
-      RunRestart(search, threat.norm, step_size);
+      Ascend(search, search.Start(random_start_), plan, look);
     }
     return std::move(search).Result();
   }
@@ -52,23 +56,7 @@ class Pgd final : public Attack {
   }
 
  private:
-  void RunRestart(Search& search, Norm norm, double step_size) const {
-    at::Tensor x = search.Start(random_start_);
-    at::Tensor velocity;
-    for (int64_t step = 0; step < steps_; ++step) {
-      LossGradient seen = Look(search, x, step, true);
-      search.Observe(x, seen, step, {&velocity});
-      if (search.empty()) return;
-      velocity = Accumulated(velocity, seen.gradient, momentum_);
-      x = search.set().Project(x + step_size * StepDirection(norm, velocity, sparsity_));
-    }
-    if (!search.wants_last()) return search.EndRestart(x);
-    LossGradient seen = Look(search, x, steps_, false);
-    search.Observe(x, seen, steps_);
-    if (!search.empty()) search.EndRestart(x, seen.loss);
-  }
-
-  LossGradient Look(Search& search, const at::Tensor& x, int64_t step, bool gradient) const {
+  LossGradient LookAt(Search& search, const at::Tensor& x, int64_t step, bool gradient) const {
     if (knowledge_ == "eot" || knowledge_ == "vanilla") {
       return gradient ? ExpectedGradient(search, x, step, draws_)
                       : ExpectedLoss(search, x, step, draws_);

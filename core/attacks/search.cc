@@ -147,17 +147,15 @@ void Search::SetRows(const at::Tensor& rows) {
   if (all_aims_.labels.defined()) aims_ = all_aims_.Select(rows);
 }
 
-bool Search::BeginRestart(int64_t restart, int64_t slot) {
-  return BeginRestart(restart, slot, at::arange(images_.size(0), labels_.options()));
-}
-
 bool Search::BeginRestart(int64_t restart, int64_t slot, const at::Tensor& among) {
   restart_ = restart;
   slot_ = slot;
+  const at::Tensor rows =
+      among.defined() ? among : at::arange(images_.size(0), labels_.options().dtype(at::kLong));
   // A search for distances that goes on to its end takes the accepted rows as well.
   const bool leave = !result_.min_norm.defined() || (options_.early_stop && !settings_.nearest);
-  SetRows(leave ? among.index_select(0, Positions(accepted_.index_select(0, among).logical_not()))
-                : among);
+  SetRows(leave ? rows.index_select(0, Positions(accepted_.index_select(0, rows).logical_not()))
+                : rows);
   if (LossRecord* record = RecordOf(settings_)) record->Begin(rows_);
   return !empty();
 }
@@ -184,15 +182,11 @@ void Search::Count(const at::Tensor& counter, const at::Tensor& amount) const {
 
 LossGradient Search::Gradient(const at::Tensor& images) { return Gradient(images, loss_); }
 
-LossGradient Search::Gradient(const at::Tensor& images, const LossFunction& loss) {
-  return Gradient(images, loss, {});
-}
-
 LossGradient Search::Gradient(const at::Tensor& images, const LossFunction& loss,
                               const at::Tensor& slopes) {
   LossGradient seen = victim_.Gradient(images, aims_, loss, slopes);
   Count(result_.counts.forwards, at::ones_like(rows_));
-  CountGradient(seen, at::ones_like(rows_, at::kBool));
+  CountGradient(seen, at::ones_like(rows_, at::kBool), rows_);
   return seen;
 }
 
@@ -204,12 +198,8 @@ RecordedPass Search::Record(const at::Tensor& images) {
 LossGradient Search::Gradient(RecordedPass& pass, const LossFunction& loss, bool last,
                               const at::Tensor& wanted) {
   LossGradient seen = pass.Gradient(loss, aims_, last, wanted);
-  CountGradient(seen, wanted.defined() ? wanted : at::ones_like(rows_, at::kBool));
+  CountGradient(seen, wanted.defined() ? wanted : at::ones_like(rows_, at::kBool), rows_);
   return seen;
-}
-
-void Search::CountGradient(const LossGradient& seen, const at::Tensor& wanted) {
-  CountGradient(seen, wanted, rows_);
 }
 
 at::Tensor Search::Logits(const at::Tensor& images) {
@@ -220,8 +210,28 @@ at::Tensor Search::Logits(const at::Tensor& images) {
 LossGradient Search::Loss(const at::Tensor& images) {
   LossGradient seen;
   seen.logits = Logits(images);
-  const at::Tensor bad = at::isfinite(seen.logits).all(1).logical_not();
-  seen.loss = loss_(seen.logits, aims_).to(at::kDouble).masked_fill(bad, -kInfinity);
+  seen.loss = LossOf(seen.logits);
+  return seen;
+}
+
+at::Tensor Search::LossOf(const at::Tensor& logits) const {
+  const at::Tensor bad = at::isfinite(logits).all(1).logical_not();
+  return loss_(logits, aims_).to(at::kDouble).masked_fill(bad, -kInfinity);
+}
+
+LossGradient Search::Gradient(const at::Tensor& images, const TapLoss& loss) {
+  LossGradient seen = victim_.Gradient(images, aims_, rows_, loss);
+  seen.loss = LossOf(seen.logits);
+  Count(result_.counts.forwards, at::ones_like(rows_));
+  CountGradient(seen, at::ones_like(rows_, at::kBool), rows_);
+  Count(result_.counts.backwards, at::full_like(rows_, loss.backwards - 1));
+  return seen;
+}
+
+std::vector<at::Tensor> Search::Values(const at::Tensor& images, const TapLoss& values) {
+  std::vector<at::Tensor> seen = victim_.Values(images, aims_, rows_, values);
+  Count(result_.counts.forwards, at::ones_like(rows_));
+  Count(result_.counts.backwards, at::full_like(rows_, values.backwards));
   return seen;
 }
 

@@ -28,11 +28,10 @@ class Search {
   Search(const Search&) = delete;
   Search& operator=(const Search&) = delete;
 
-  // All rows that no accepted claim has taken, from the start; false when there is none. The draws
-  // of a restart differ by `slot`, for attacks that try several targets.
-  bool BeginRestart(int64_t restart, int64_t slot = 0);
-  // The same for the rows of `among` (int64: positions within the batch).
-  bool BeginRestart(int64_t restart, int64_t slot, const at::Tensor& among);
+  // All rows (or those of `among`, int64: positions within the batch) that no accepted claim has
+  // taken, from the start; false when there is none. The draws of a restart differ by `slot`, for
+  // attacks that try several targets.
+  bool BeginRestart(int64_t restart, int64_t slot = 0, const at::Tensor& among = {});
   // The class of rank `rank` >= 1 behind the label in the clean ranking becomes the target of each
   // row in search. The options must be those of a targeted attack.
   void AimAt(int64_t rank);
@@ -41,22 +40,21 @@ class Search {
   // The given start, or one on the surface of the ball, of a ball `times` as large.
   at::Tensor SurfaceStart(double times = 1) const;
 
-  // Of the options' loss, or of `loss`.
-  LossGradient Gradient(const at::Tensor& images);
-  LossGradient Gradient(const at::Tensor& images, const LossFunction& loss);
+  LossGradient Gradient(const at::Tensor& images);  // of the options' loss
   LossGradient Gradient(const at::Tensor& images, const LossFunction& loss,
-                        const at::Tensor& slopes);  // see Model::LeakyLogits
-  LossGradient Loss(const at::Tensor& images);      // without gradient
+                        const at::Tensor& slopes = {});  // see Model::LeakyLogits
+  // Of a loss that looks inside the network; `loss` of the result is that of the options.
+  LossGradient Gradient(const at::Tensor& images, const TapLoss& loss);
+  std::vector<at::Tensor> Values(const at::Tensor& images, const TapLoss& values);
+  LossGradient Loss(const at::Tensor& images);  // without gradient
   at::Tensor Logits(const at::Tensor& images);
   // As Loss, for any number of images for each row: `of` (int64 [R]) tells whose image it is, as a
   // position among the rows in search. Counts logits that are not finite.
   LossGradient Ask(const at::Tensor& images, const at::Tensor& of);
-  // One forward pass, several gradients; see RecordedPass. The rows in search must not change
-  // between the two.
+  // One forward pass, several gradients; see RecordedPass. The rows in search stay the same.
   RecordedPass Record(const at::Tensor& images);
   LossGradient Gradient(RecordedPass& pass, const LossFunction& loss, bool last,
                         const at::Tensor& wanted = {});
-
   // Tests iterate `step` and drops the rows whose claim is accepted from `images`, `seen` and
   // `state` (each [M,...]; undefined ones stay so).
   void Observe(at::Tensor& images, LossGradient& seen, int64_t step,
@@ -86,8 +84,7 @@ class Search {
   void EndRestart(const at::Tensor& images, const at::Tensor& loss = {});
 
   bool empty() const { return rows_.size(0) == 0; }
-  // Whether the last iterate of a restart has to be evaluated.
-  bool wants_last() const;
+  bool wants_last() const;  // whether the last iterate of a restart has to be evaluated
   const FeasibleSet& set() const { return set_; }
   const SearchOptions& options() const { return options_; }
   const Aims& aims() const { return aims_; }        // of the rows in search
@@ -114,11 +111,11 @@ class Search {
   void SetRows(const at::Tensor& rows);
   void SetAims();
   at::Tensor AllCleanLogits();
+  at::Tensor LossOf(const at::Tensor& logits) const;  // double [M]; -inf where one is not finite
   // Rows that stay after `accepted` (bool, one for each of `chosen`); undefined: all of them.
   at::Tensor Remaining(const at::Tensor& chosen, const at::Tensor& accepted) const;
   void KeepRows(const at::Tensor& keep, at::Tensor& images, absl::Span<at::Tensor* const> state);
   at::Tensor Targets(const at::Tensor& logits) const;
-  void CountGradient(const LossGradient& seen, const at::Tensor& wanted);
   void CountGradient(const LossGradient& seen, const at::Tensor& wanted, const at::Tensor& rows);
   void Count(const at::Tensor& counter, const at::Tensor& amount) const;
   at::Tensor Submit(const at::Tensor& chosen, const at::Tensor& images, int64_t step);
@@ -139,9 +136,7 @@ class Search {
   at::Tensor accepted_;      // bool [N]
   at::Tensor best_loss_;     // double [N], of result_
   AttackResult result_;
-
-  int64_t restart_ = 0;
-  int64_t slot_ = 0;
+  int64_t restart_ = 0, slot_ = 0;
   at::Tensor rows_;  // int64 [M], rows in search
   FeasibleSet set_;
   at::Tensor row_labels_;

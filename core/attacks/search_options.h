@@ -40,7 +40,6 @@ void CheckTarget(const std::string& target);  // throws std::invalid_argument fo
 std::vector<std::string> LossNotes(const SearchOptions& options, int64_t num_classes);
 std::vector<Param> Joined(std::vector<Param> first, std::vector<Param> second);
 
-void CheckTarget(const std::string& target);  // throws std::invalid_argument for an unknown one
 // The rank r of the target "rank:r"; 0 when it is not of that form.
 int64_t TargetRank(absl::string_view target);
 

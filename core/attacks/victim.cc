@@ -26,6 +26,38 @@ LossGradient WithoutGradient(const at::Tensor& images, const at::Tensor& logits)
           at::zeros({images.size(0)}, at::kDouble).to(images.device()), logits, flags};
 }
 
+at::Tensor InputGradient(const at::Tensor& value, const at::Tensor& images, bool last) {
+  at::Tensor gradient;
+  if (value.requires_grad()) {
+    gradient = torch::autograd::grad({value.sum()}, {images}, {}, /*retain_graph=*/!last,
+                                     /*create_graph=*/false, /*allow_unused=*/true)[0];
+  }
+  return (gradient.defined() ? gradient : at::zeros_like(images)).detach();
+}
+
+// The first `count` rows, without graph and without what is not finite.
+LossGradient Finished(const at::Tensor& logits, const at::Tensor& value, const at::Tensor& gradient,
+                      int64_t count) {
+  const at::NoGradGuard no_grad;
+  LossGradient out;
+  out.gradient = gradient.narrow(0, 0, count);
+  out.logits = logits.detach().narrow(0, 0, count);
+  const at::Tensor bad_logits = at::isfinite(out.logits).all(1).logical_not();
+  out.loss = value.detach()
+                 .narrow(0, 0, count)
+                 .to(at::kDouble)
+                 .masked_fill(bad_logits, -std::numeric_limits<double>::infinity());
+  out.nonfinite = at::isfinite(out.gradient).flatten(1).all(1).logical_not();
+  out.gradient = at::nan_to_num(out.gradient, 0.0, 0.0, 0.0).contiguous();
+  return out;
+}
+
+SeenPass AsSeen(const Outputs& outputs, const TapLoss& loss, Aims aims, at::Tensor rows) {
+  SeenPass pass{outputs.logits, {}, std::move(aims), std::move(rows)};
+  for (const std::string& tap : loss.taps) pass.taps.push_back(outputs.taps.at(tap));
+  return pass;
+}
+
 }  // namespace
 
 Aims Aims::Select(const at::Tensor& keep) const {
@@ -114,30 +146,17 @@ RecordedPass::Call Victim::RecordCall(const at::Tensor& images, int64_t begin, i
   return call;
 }
 
+Aims Victim::CallAims(const Aims& aims, int64_t begin, int64_t count) const {
+  Aims rows{CallRows(aims.labels, begin, count)};
+  if (aims.targets.defined()) rows.targets = CallRows(aims.targets, begin, count);
+  return rows;
+}
+
 LossGradient Victim::GradientCall(const RecordedPass::Call& call, const Aims& aims,
                                   const LossFunction& loss, bool last) {
   const at::AutoGradMode grad_mode(true);
-  Aims rows{CallRows(aims.labels, call.begin, call.count)};
-  if (aims.targets.defined()) rows.targets = CallRows(aims.targets, call.begin, call.count);
-  const at::Tensor value = loss(call.logits, rows);
-  at::Tensor gradient;
-  if (value.requires_grad()) {
-    gradient = torch::autograd::grad({value.sum()}, {call.images}, {}, /*retain_graph=*/!last,
-                                     /*create_graph=*/false, /*allow_unused=*/true)[0];
-  }
-  if (!gradient.defined()) gradient = at::zeros_like(call.images);
-  const at::NoGradGuard no_grad;
-  LossGradient out;
-  out.gradient = gradient.detach().narrow(0, 0, call.count);
-  out.logits = call.logits.detach().narrow(0, 0, call.count);
-  const at::Tensor bad_logits = at::isfinite(out.logits).all(1).logical_not();
-  out.loss = value.detach()
-                 .narrow(0, 0, call.count)
-                 .to(at::kDouble)
-                 .masked_fill(bad_logits, -std::numeric_limits<double>::infinity());
-  out.nonfinite = at::isfinite(out.gradient).flatten(1).all(1).logical_not();
-  out.gradient = at::nan_to_num(out.gradient, 0.0, 0.0, 0.0).contiguous();
-  return out;
+  const at::Tensor value = loss(call.logits, CallAims(aims, call.begin, call.count));
+  return Finished(call.logits, value, InputGradient(value, call.images, last), call.count);
 }
 
 LossGradient Victim::Gradient(const at::Tensor& images, const Aims& aims, const LossFunction& loss,
@@ -152,6 +171,61 @@ LossGradient Victim::Gradient(const at::Tensor& images, const Aims& aims, const 
     backwards_ += count;
   }
   return Joined(parts);
+}
+
+LossGradient Victim::JoinedCall(const at::Tensor& images, const Aims& aims, const at::Tensor& rows,
+                                int64_t begin, int64_t count, const TapLoss& loss) {
+  BeginCall(begin, count);
+  const at::AutoGradMode grad_mode(true);
+  const at::Tensor x = CallRows(images, begin, count).detach().requires_grad_(true);
+  const Outputs outputs = model_.ForwardWithTaps(x, loss.taps);
+  const std::vector<at::Tensor> values = loss.values(
+      AsSeen(outputs, loss, CallAims(aims, begin, count), CallRows(rows, begin, count)));
+  std::vector<at::Tensor> gradients;
+  for (const at::Tensor& value : values) {
+    gradients.push_back(InputGradient(value, x, /*last=*/gradients.size() + 1 == values.size()));
+  }
+  const at::NoGradGuard no_grad;
+  return Finished(outputs.logits, values[0], loss.join ? loss.join(gradients) : gradients[0],
+                  count);
+}
+
+LossGradient Victim::Gradient(const at::Tensor& images, const Aims& aims, const at::Tensor& rows,
+                              const TapLoss& loss) {
+  const int64_t n = images.size(0);
+  TORCH_CHECK(n > 0, "a gradient needs at least one image");
+  std::vector<LossGradient> parts;
+  for (int64_t begin = 0; begin < n; begin += CallSize(n)) {
+    const int64_t count = std::min(CallSize(n), n - begin);
+    parts.push_back(JoinedCall(images, aims, rows, begin, count, loss));
+    backwards_ += loss.backwards * count;
+  }
+  return Joined(parts);
+}
+
+std::vector<at::Tensor> Victim::Values(const at::Tensor& images, const Aims& aims,
+                                       const at::Tensor& rows, const TapLoss& values) {
+  const int64_t n = images.size(0);
+  TORCH_CHECK(n > 0, "values need at least one image");
+  std::vector<std::vector<at::Tensor>> parts;
+  for (int64_t begin = 0; begin < n; begin += CallSize(n)) {
+    const int64_t count = std::min(CallSize(n), n - begin);
+    BeginCall(begin, count);
+    const bool with_graph = values.backwards > 0;
+    const at::AutoGradMode grad_mode(with_graph);
+    const at::Tensor x = CallRows(images, begin, count).detach().requires_grad_(with_graph);
+    const Outputs outputs = model_.ForwardWithTaps(x, values.taps);
+    const std::vector<at::Tensor> seen = values.values(
+        AsSeen(outputs, values, CallAims(aims, begin, count), CallRows(rows, begin, count)));
+    parts.resize(seen.size());
+    for (size_t i = 0; i < seen.size(); ++i) {
+      parts[i].push_back(seen[i].detach().narrow(0, 0, count));
+    }
+    backwards_ += values.backwards * count;
+  }
+  std::vector<at::Tensor> all;
+  for (const std::vector<at::Tensor>& part : parts) all.push_back(at::cat(part));
+  return all;
 }
 
 RecordedPass Victim::Record(const at::Tensor& images) {

@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/attacks/loss_function.h"
 #include "core/models/model.h"
 #include "core/models/random_model.h"
 
@@ -17,28 +18,6 @@ namespace adamant {
 
 // How batch normalisation behaves while an attack runs (training.md 1.4).
 enum class BatchNormMode { kEval, kTrainFrozenStats, kTrain };
-
-// Which classes a loss is about, row by row.
-struct Aims {
-  at::Tensor labels;        // int64 [N]: to leave
-  at::Tensor targets = {};  // int64 [N]: to reach; undefined: untargeted
-
-  Aims Select(const at::Tensor& keep) const;  // int64 [M]
-};
-
-// Per-sample loss [N] to ascend, from logits [N,K].
-using LossFunction = std::function<at::Tensor(const at::Tensor& logits, const Aims& aims)>;
-
-struct LossGradient {
-  at::Tensor gradient;   // of the sum of losses with respect to the images, [N,C,H,W]; non-finite
-                         // components are 0
-  at::Tensor loss;       // [N]; -inf where a logit is not finite
-  at::Tensor logits;     // [N,K]
-  at::Tensor nonfinite;  // bool [N]: the gradient had a component that is not finite
-  // bool [N], where several passes decide: the label won in fewer than half of them. Undefined: as
-  // the logits say.
-  at::Tensor wrong = {};
-};
 
 // Makes every parameter of a model constant and sets its mode; restores both on destruction, also
 // after an exception. Borrows the model.
@@ -96,6 +75,14 @@ class Victim {
   // slopes: see Model::LeakyLogits; undefined: the model's own gradient.
   LossGradient Gradient(const at::Tensor& images, const Aims& aims, const LossFunction& loss,
                         const at::Tensor& slopes = {});
+  // Of a loss that looks inside; rows int64 [N]: positions within the batch. `loss` of the result
+  // is that of the first value.
+  LossGradient Gradient(const at::Tensor& images, const Aims& aims, const at::Tensor& rows,
+                        const TapLoss& loss);
+  // The values alone, of any shape [N,...], from one forward pass; `backwards` counts the gradients
+  // that they need.
+  std::vector<at::Tensor> Values(const at::Tensor& images, const Aims& aims, const at::Tensor& rows,
+                                 const TapLoss& values);
   RecordedPass Record(const at::Tensor& images);
 
   // Called before every network call; throws to stop (see RunControl::Check).
@@ -107,6 +94,7 @@ class Victim {
   bool random() const { return random_ != nullptr; }  // a RandomModel
 
   const ModelInfo& info() const { return model_.info(); }
+  const Model& model() const { return model_; }
   int64_t forwards() const { return forwards_; }  // rows, without padding
   int64_t backwards() const { return backwards_; }
   int64_t padded_rows() const { return padded_rows_; }  // of forward calls
@@ -120,6 +108,9 @@ class Victim {
                                 const at::Tensor& slopes = {});
   LossGradient GradientCall(const RecordedPass::Call& call, const Aims& aims,
                             const LossFunction& loss, bool last);
+  Aims CallAims(const Aims& aims, int64_t begin, int64_t count) const;
+  LossGradient JoinedCall(const at::Tensor& images, const Aims& aims, const at::Tensor& rows,
+                          int64_t begin, int64_t count, const TapLoss& loss);
   friend class RecordedPass;
 
   Model& model_;

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "core/models/model.h"
+#include "core/models/prototypes.h"
 
 namespace adamant {
 
@@ -118,7 +119,7 @@ class Pass {
 
 // A Model of the zoo: an architecture adds its weights and layers in its constructor, describes
 // itself with Describe, and implements Run. Thread-safety as Model.
-class Network : public Model {
+class Network : public Model, public ObjectiveTensors {
  public:
   Network(const Params& params, const ModelShape& shape, uint64_t seed);
 

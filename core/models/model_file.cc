@@ -15,6 +15,7 @@
 #include "common/status_macros.h"
 #include "core/base/canonical_json.h"
 #include "core/base/torch.h"
+#include "core/models/prototypes.h"
 #include "core/models/safetensors.h"
 #include "core/models/safetensors_header.h"
 #include "core/models/torchscript.h"
@@ -171,6 +172,14 @@ absl::Status CheckFinite(const Safetensors& file, const NamedTensors& expected) 
                                                  absl::StrJoin(where, ", "), ")"));
 }
 
+NamedTensors TensorsOfObjective(const Safetensors& file) {
+  NamedTensors out;
+  for (const auto& [name, tensor] : file.tensors) {
+    if (name.rfind("objective.", 0) == 0) out.emplace_back(name, tensor.to(at::kFloat).clone());
+  }
+  return out;
+}
+
 absl::StatusOr<std::unique_ptr<Model>> OpenSafetensors(const ModelInput& input) {
   ASSIGN_OR_RETURN(const Safetensors file, ParseSafetensors(input.file));
   if (const std::string* format = Find(file.metadata, "format"); format && *format != "1") {
@@ -193,6 +202,9 @@ absl::StatusOr<std::unique_ptr<Model>> OpenSafetensors(const ModelInput& input) 
   if (!input.allow_nonfinite) RETURN_IF_ERROR(CheckFinite(file, all));
   const at::NoGradGuard no_grad;
   for (const auto& [name, tensor] : all) tensor.copy_(file.tensors.at(name));
+  if (auto* carrier = dynamic_cast<ObjectiveTensors*>(model.get())) {
+    carrier->set_objective_tensors(TensorsOfObjective(file));
+  }
   return model;
 }
 

@@ -119,6 +119,7 @@ absl::StatusOr<std::unique_ptr<Model>> Network::CopyIn(at::ScalarType type) cons
   copy.mean_ = mean_;
   copy.std_ = std_;
   copy.compute_type_ = type;
+  copy.set_objective_tensors(objective_tensors());
   return made;
 }
 

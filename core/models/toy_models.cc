@@ -33,10 +33,15 @@ ToyModel::ToyModel(const ModelShape& shape, Function function, NamedTensors para
       buffers_(std::move(buffers)) {
   info_.architecture.set_name("toy");
   info_.shape = shape;
+  info_.taps = {{"pixels", shape.channels, shape.height, shape.width}};
+  info_.default_tap = "pixels";
+  set_objective_tensors(
+      {{"objective.pcl.pixels.prototypes",
+        toy::Fixed({shape.num_classes, shape.channels}, "prototypes").to(at::kFloat)}});
 }
 
-at::Tensor ToyModel::Forward(const at::Tensor& images, const TapVisitor&) const {
-  return function_(images, training_);
+at::Tensor ToyModel::Forward(const at::Tensor& images, const TapVisitor& visit) const {
+  return function_(visit ? visit("pixels", images) : images, training_);
 }
 
 void ToyModel::To(const c10::Device&) {}

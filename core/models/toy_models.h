@@ -9,11 +9,13 @@
 #include <memory>
 
 #include "core/models/model.h"
+#include "core/models/prototypes.h"
 
 namespace adamant {
 
-// A model that is a function of the images (and of the mode).
-class ToyModel : public Model {
+// A model that is a function of the images (and of the mode). Its one tap is `pixels`, the images;
+// it carries fixed prototypes of it.
+class ToyModel : public Model, public ObjectiveTensors {
  public:
   using Function = std::function<at::Tensor(const at::Tensor& images, bool training)>;
 

@@ -14,7 +14,7 @@
 namespace adamant {
 namespace {
 
-constexpr char kSchema[] = "adamant.attack_journal/1";
+constexpr char kSchema[] = "adamant.attack_journal/2";
 constexpr int64_t kSamplesPerSave = 256;
 constexpr std::chrono::seconds kLongestInterval(5);
 constexpr std::chrono::seconds kShortestInterval(1);
@@ -44,6 +44,7 @@ void VisitIntegers(Record& record, Visit visit) {
   visit(record.nonfinite_grads);
   visit(record.nonfinite_logits);
   visit(record.extra_forwards);
+  visit(record.empty_maps);
 }
 
 template <class Record, class Visit>

@@ -19,7 +19,7 @@ namespace adamant {
 // Keeps every finished batch and saves all of them at least every 5 s, after 256 samples at the
 // earliest every second, and never for more than a tenth of the time; RunEvaluation also saves at
 // its end and at a stop. The bytes are safetensors,
-// schema adamant.attack_journal/1. Not thread-safe; one per run.
+// schema adamant.attack_journal/2. Not thread-safe; one per run.
 class AttackJournal {
  public:
   using Save = std::function<absl::Status(int64_t step, absl::string_view bytes)>;

@@ -31,7 +31,8 @@ std::vector<AttackRecord> Records(const AttackResult& done, const VerifyingJudge
   const at::Tensor all =
       at::stack({counts.steps, counts.forwards, counts.backwards, counts.zero_grads,
                  counts.nonfinite_grads, counts.nonfinite_logits,
-                 counts.extra_forwards.defined() ? counts.extra_forwards : none})
+                 counts.extra_forwards.defined() ? counts.extra_forwards : none,
+                 counts.empty_maps.defined() ? counts.empty_maps : none})
           .cpu();
   const auto at = all.accessor<int64_t, 2>();
   std::vector<AttackRecord> records(positions.size());
@@ -46,6 +47,7 @@ std::vector<AttackRecord> Records(const AttackResult& done, const VerifyingJudge
     record.nonfinite_grads = at[4][row];
     record.nonfinite_logits = at[5][row];
     record.extra_forwards = at[6][row];
+    record.empty_maps = at[7][row];
     record.claims = judge.claims(row);
     record.rejected = judge.rejected(row);
     if (done.min_norm.defined()) record.min_norm = std::numeric_limits<double>::infinity();

@@ -33,6 +33,7 @@ struct AttackRecord {
   int64_t nonfinite_grads = 0;
   int64_t nonfinite_logits = 0;
   int64_t extra_forwards = 0;
+  int64_t empty_maps = 0;
   // Minimum-norm attacks: verified distance, +inf for none. NaN: not a minimum-norm attack.
   double min_norm = std::numeric_limits<double>::quiet_NaN();
 };

@@ -129,6 +129,10 @@ void FillReport(const EvaluationResult& result, const std::vector<AttackInstance
       clean > 0 ? static_cast<double>(robust) / static_cast<double>(clean) : 0);
   for (size_t i = 0; i < instances.size(); ++i) {
     *report.add_attacks() = MakeBlock(result, instances[i], result.instances[i], spec, num_classes);
+    if (const int64_t empty = result.instances[i].empty_maps; empty > 0) {
+      report.add_notes(absl::StrCat(instances[i].name, ": the clean map of ", empty,
+                                    " samples is 0 everywhere, there is no attention to move"));
+    }
   }
   FillClasses(result, z, report);
   report.set_compute_batch(static_cast<int32_t>(result.compute_batch));

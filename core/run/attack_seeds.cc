@@ -25,6 +25,7 @@ void AddInstance(const InstanceOutcome& from, InstanceOutcome& to) {
   to.nonfinite_grads += from.nonfinite_grads;
   to.nonfinite_logits += from.nonfinite_logits;
   to.extra_forwards += from.extra_forwards;
+  to.empty_maps += from.empty_maps;
   to.seconds += from.seconds;
   for (size_t i = 0; i < to.broken_at.size(); ++i) {
     to.broken_at[i] = to.broken_at[i] || from.broken_at[i];

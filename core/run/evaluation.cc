@@ -387,6 +387,9 @@ absl::StatusOr<EvaluationResult> RunEvaluation(Model& model, const Samples& samp
     return absl::InvalidArgumentError(absl::StrCat("model has ", model.info().shape.num_classes,
                                                    " output class; robustness is not defined"));
   }
+  for (const AttackInstance& instance : instances) {
+    RETURN_IF_ERROR(instance.attack->CheckModel(model));
+  }
   try {
     ASSIGN_OR_RETURN(EvaluationResult result,
                      Evaluation(model, samples, instances, options, control).Run());

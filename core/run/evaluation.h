@@ -105,6 +105,7 @@ struct InstanceOutcome {
   int64_t nonfinite_grads = 0;
   int64_t nonfinite_logits = 0;
   int64_t extra_forwards = 0;
+  int64_t empty_maps = 0;  // a3: samples whose clean map is 0 everywhere
   double seconds = 0;
 };
 

@@ -102,6 +102,7 @@ void EvaluationState::AddCounts(const AttackRecord& record, InstanceOutcome& tot
   totals.nonfinite_grads += record.nonfinite_grads;
   totals.nonfinite_logits += record.nonfinite_logits;
   totals.extra_forwards += record.extra_forwards;
+  totals.empty_maps += record.empty_maps;
 }
 
 // Images outside every ball count for the attack alone, unless nothing here has a ball.

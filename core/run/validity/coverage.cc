@@ -47,9 +47,11 @@ Finding AttackMix(const ValidityFacts& facts) {
 
 Finding AdaptiveNeeded(const ValidityFacts& facts) {
   const std::string defence = VisibleDefence(facts);
-  if (defence.empty()) return NotRun("the model declares no auxiliary defence");
+  const std::string& name = defence.empty() ? facts.declared_defence : defence;
+  if (name.empty()) return NotRun("the model declares no auxiliary defence");
   if (Any(facts, [](const AttackFacts& a) { return a.adaptive; })) return Passes({1, 1, 0});
-  return Fails(kWarning, {0, 1, 0}, absl::StrCat("defence ", defence, ": adaptive attack missing"));
+  return Fails(defence.empty() ? kInfo : kWarning, {0, 1, 0},
+               absl::StrCat("defence ", name, ": adaptive attack missing"));
 }
 
 Finding AttackDiversity(const ValidityFacts& facts) {

@@ -3,22 +3,15 @@
 #pragma once
 
 #include <cstdint>
-#include <map>
 #include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
-#include "absl/status/statusor.h"
 #include "adamant/v1/attack.pb.h"
+#include "core/run/validity/measurements.h"
 
 namespace adamant::validity {
-
-// A measurement, or why there is none.
-template <class T>
-using Measured = absl::StatusOr<T>;
-absl::Status Unmeasured(const std::string& why);
-absl::Status OnlyInFull();
 
 // One attack instance.
 struct AttackFacts {
@@ -49,62 +42,6 @@ struct AttackFacts {
   std::vector<std::string> notes;
 };
 
-struct PixelRange {
-  double low = 0;
-  double high = 1;
-  int64_t images = 0;
-};
-struct ForwardNoise {
-  double difference = 0;  // largest, of logits scaled to unit length
-  int64_t fewest_correct = 0;
-  int64_t most_correct = 0;
-  int64_t samples = 0;
-};
-struct ZeroGradients {
-  int64_t samples = 0;
-  std::vector<std::pair<std::string, int64_t>> by_loss;
-};
-// The most any classifier can reach at a threat, from the data alone.
-struct ClassifierBound {
-  double epsilon = 0;
-  double robust = 0;  // ratio measured at this threat
-  double bound = 1;   // ratio
-  int64_t samples = 0;
-};
-struct OneStepComparison {
-  std::optional<int64_t>
-      only_one_step;     // samples that one step breaks and the iterative one leaves
-  double iterative = 0;  // points
-  double one_step = 0;
-  int64_t samples = 0;
-};
-struct Share {
-  int64_t count = 0;
-  int64_t samples = 0;
-};
-struct NoiseSearch {
-  int64_t broken = 0;  // by noise, of the survivors
-  int64_t survivors = 0;
-  int64_t gradient_broken = 0;  // of the probe set, by the best gradient attack
-};
-// Two epsilons on the same samples.
-struct EpsilonPair {
-  double smaller = 0;
-  double larger = 0;
-  int64_t recovered = 0;  // robust at the larger one only
-  int64_t lost = 0;       // robust at the smaller one only
-  int64_t samples = 0;
-};
-struct Doubling {
-  int64_t steps = 0;                           // before it doubled
-  double robust_before = 0, robust_after = 0;  // points
-  double loss_before = 0, loss_after = 0;      // mean best loss of survivors
-};
-struct LossPair {
-  std::string first, second;                   // losses, otherwise equal attacks
-  double first_robust = 0, second_robust = 0;  // points
-};
-
 struct ValidityFacts {
   int64_t samples = 0;
   v1::Accuracy clean;
@@ -120,6 +57,7 @@ struct ValidityFacts {
   bool craft = false;
   std::optional<double> declared_clean;  // ratios
   std::optional<double> declared_certified;
+  std::string declared_defence;  // an auxiliary one that the model file tells; "" for none
   std::vector<AttackFacts> attacks;
 
   Measured<PixelRange> pixels = OnlyInFull();
@@ -142,6 +80,9 @@ struct ValidityFacts {
   Measured<std::pair<double, double>> restarts = OnlyInFull();  // points before and after
   Measured<double> loss_noise = OnlyInFull();                   // mean relative change
   Measured<std::vector<std::string>> self_test = OnlyInFull();  // what was missed
+  Measured<Binarized> binarized = OnlyInFull();
+  // Attacks that followed on one where Square helped, and the points they left.
+  std::vector<std::pair<std::string, double>> follow_up;
   Measured<std::vector<LossPair>> losses = OnlyInFull();
 };
 

@@ -2,10 +2,12 @@
 #include "core/run/validity/gather.h"
 
 #include <algorithm>
+#include <map>
 #include <set>
 
 #include "absl/strings/str_cat.h"
 #include "core/attacks/steps.h"
+#include "core/models/prototypes.h"
 
 namespace adamant::validity {
 namespace {
@@ -60,11 +62,13 @@ void SetKind(const v1::PluginSpec& spec, AttackFacts& out) {
   out.transfer = spec.name() == "transfer";
   out.forward_only = has_trait("forward_only") || kGradientFree.contains(spec.name());
   out.gradient = !out.forward_only && !out.transfer && !out.own_budget;
-  out.one_step = kOneStep.contains(spec.name());
+  const std::string base = Word(spec, "base");  // of an attack that changes another one's loss
+  out.one_step = kOneStep.contains(spec.name()) || kOneStep.contains(base);
   out.targeted = kTargeted.contains(spec.name());
   const std::string target = Word(spec, "target");
   out.untargeted =
-      spec.name() == "portfolio" || (!out.targeted && (target.empty() || target == "none"));
+      spec.name() == "portfolio" ||
+      (!out.targeted && (target.empty() || target == "none") && !base.ends_with("step_ll"));
   out.adaptive = kAdaptive.contains(spec.name());
   out.loss = Word(spec, "loss");
   out.needs_logits = kOwnLogitLoss.contains(spec.name()) || (!out.loss.empty() && out.loss != "ce");
@@ -237,6 +241,7 @@ ValidityFacts GatherFacts(const ValidityInput& input, const v1::AttackReport& re
   facts.errors = report.error_count();
   facts.num_classes = input.model.info().shape.num_classes;
   facts.craft = input.spec.mode() == v1::CRAFT;
+  if (PrototypesOf(input.model).ok()) facts.declared_defence = "prototypes";
   if (input.spec.has_declared_clean_accuracy()) {
     facts.declared_clean = input.spec.declared_clean_accuracy();
   }

@@ -45,10 +45,12 @@ Finding SquareHelps(const ValidityFacts& facts) {
   if (!facts.square_drop.ok()) return NotRun(std::string(facts.square_drop.status().message()));
   const Numbers numbers{*facts.square_drop, kMostPoints, facts.samples};
   if (*facts.square_drop <= kMostPoints + 1e-9) return Passes(numbers);
-  return Fails(kWarning, numbers,
-               absl::StrFormat("Square reduced robust accuracy by %.2f points: gradients may be "
-                               "masked",
-                               *facts.square_drop));
+  std::string text = absl::StrFormat(
+      "Square reduced robust accuracy by %.2f points: gradients may be masked", *facts.square_drop);
+  for (const auto& [attack, robust] : facts.follow_up) {
+    absl::StrAppendFormat(&text, "; %s leaves %.2f %%", attack, robust);
+  }
+  return Fails(kWarning, numbers, text);
 }
 
 Finding RandomSearch(const ValidityFacts& facts) {
@@ -68,8 +70,23 @@ Finding UnstablePredictions(const ValidityFacts& facts) {
   return Fails(kWarning, numbers, "loss is unstable around the data; use EOT or a smoothed attack");
 }
 
-Finding Binarization(const ValidityFacts&) {
-  return NotRun("the binarization test is not part of this release");
+Finding Binarization(const ValidityFacts& facts) {
+  constexpr double kFewestFound = 0.95;
+  constexpr double kMostByChance = 0.5;
+  if (!facts.binarized.ok()) return NotRun(std::string(facts.binarized.status().message()));
+  const auto n = static_cast<double>(facts.binarized->samples);
+  const double by_chance = static_cast<double>(facts.binarized->by_chance) / n;
+  if (by_chance > kMostByChance) {
+    return NotRun(absl::StrFormat(
+        "random search already finds the known adversarial points in %.1f %% of cases",
+        100 * by_chance));
+  }
+  const double found = static_cast<double>(facts.binarized->found) / n;
+  const Numbers numbers{found, kFewestFound, facts.binarized->samples};
+  if (found >= kFewestFound) return Passes(numbers);
+  return Fails(kWarning, numbers,
+               absl::StrFormat("the attack misses known adversarial points in %.1f %% of cases",
+                               100 * (1 - found)));
 }
 
 Finding AttackSelfTest(const ValidityFacts& facts) {

@@ -21,7 +21,16 @@ void MeasureModel(Probe& probe, ValidityFacts& facts);
 // One-step against iterative, an unbounded attack, and loss curves of survivors.
 void MeasureSearch(Probe& probe, ValidityFacts& facts);
 
-// What depth full adds: doubled steps and restarts, other epsilons, random search, loss noise.
+// What depth full adds: doubled steps and restarts, other epsilons, random search, loss noise, and
+// what follows.
 void MeasureFull(Probe& probe, ValidityFacts& facts);
+
+// The attacks, all of one threat model, on toy_linear and toy_masked: the models whose known
+// adversarial points they missed.
+Measured<std::vector<std::string>> SelfTest(Probe& probe,
+                                            const std::vector<AttackInstance>& attacks);
+
+// An attack against heads that a single point of each sample's ball is known to fool.
+Measured<Binarized> Binarize(Probe& probe, const AttackInstance& attack);
 
 }  // namespace adamant::validity

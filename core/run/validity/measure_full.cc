@@ -7,6 +7,7 @@
 #include "core/attacks/losses.h"
 #include "core/attacks/steps.h"
 #include "core/base/torch.h"
+#include "core/run/validity/check.h"
 #include "core/run/validity/gather.h"
 #include "core/run/validity/measure.h"
 
@@ -164,11 +165,55 @@ absl::StatusOr<double> LossNoise(Probe& probe, const std::string& loss_name) {
   return sum / kDraws;
 }
 
+// Every attack of the threat model of attack `index`, or of the first one with a ball.
+absl::StatusOr<std::vector<std::string>> TestAttacks(Probe& probe, const ValidityFacts& facts,
+                                                     int index) {
+  std::vector<AttackInstance> attacks;
+  for (size_t i = 0; i < facts.attacks.size(); ++i) {
+    const AttackFacts& attack = facts.attacks[i];
+    if (attack.own_budget || attack.transfer) continue;
+    if (index < 0) index = static_cast<int>(i);
+    if (SameThreat(attack, facts.attacks[index])) attacks.push_back(probe.input().instances[i]);
+  }
+  if (attacks.empty()) return Unmeasured("no attack with a ball ran");
+  return SelfTest(probe, attacks);
+}
+
+// Where Square reduced robust accuracy: longer searches on what is left, and the points they leave.
+std::vector<std::pair<std::string, double>> FollowUpOnSquare(Probe& probe,
+                                                             const ValidityFacts& facts) {
+  std::vector<std::pair<std::string, double>> out;
+  const std::vector<AttackInstance>& instances = probe.input().instances;
+  const auto square =
+      std::find_if(instances.begin(), instances.end(),
+                   [](const AttackInstance& one) { return one.spec.name() == "square"; });
+  if (square == instances.end() || SquareHelps(facts).status != v1::ValidityCheck::FAIL) return out;
+  const std::vector<int64_t> left = AllSurvivors(probe.input().result);
+  v1::PluginSpec longer = With(square->spec, "queries", 5 * ParamOf(square->spec, "queries"));
+  std::vector<v1::PluginSpec> attacks = {With(longer, "restarts", 3)};
+  if (Registry<Attack>::All().contains("spsa")) {
+    attacks.emplace_back().set_name("spsa");
+    attacks.back() = With(attacks.back(), "steps", 100);
+  }
+  for (const v1::PluginSpec& attack : attacks) {
+    double robust = 0;
+    if (!left.empty()) {
+      const auto result =
+          probe.Evaluate(left, attack, square->given, absl::StrCat("validity:", attack.name()));
+      if (!result.ok()) continue;  // e.g. a norm that spsa does not support
+      robust = 100 * static_cast<double>(CountRobust(*result)) / static_cast<double>(facts.samples);
+    }
+    out.emplace_back(attack.name() == "square" ? "a longer Square" : attack.name(), robust);
+  }
+  return out;
+}
+
 }  // namespace
 
 void MeasureFull(Probe& probe, ValidityFacts& facts) {
-  facts.self_test = Unmeasured("the models with a known answer are not part of this release");
   const int index = StrongestIterative(facts);
+  facts.self_test = TestAttacks(probe, facts, index);
+  facts.follow_up = FollowUpOnSquare(probe, facts);
   if (index < 0 || probe.positions().empty()) {
     const absl::Status why = Unmeasured(index < 0 ? "no iterative gradient attack ran"
                                                   : "no sample is correct on clean input");
@@ -177,6 +222,7 @@ void MeasureFull(Probe& probe, ValidityFacts& facts) {
     facts.epsilons = why;
     facts.random_search = why;
     facts.loss_noise = why;
+    facts.binarized = why;
     return;
   }
   const AttackInstance& main = probe.input().instances[index];
@@ -186,6 +232,7 @@ void MeasureFull(Probe& probe, ValidityFacts& facts) {
   facts.random_search = SearchAtRandom(probe, main);
   const bool targeted = !facts.attacks[index].untargeted;
   facts.loss_noise = LossNoise(probe, targeted ? "" : facts.attacks[index].loss);
+  facts.binarized = Binarize(probe, main);
 }
 
 }  // namespace adamant::validity

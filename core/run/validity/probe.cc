@@ -18,14 +18,20 @@ Probe::Probe(const ValidityInput& input)
     : input_(input),
       frozen_(input.model),
       caller_(input.model, input.result.compute_batch, [this] { input_.control.Check(); }) {
-  const auto& outcomes = input.result.outcomes;
+  positions_ = Correct(kProbeSize);
+}
+
+std::vector<int64_t> Probe::Correct(size_t most) const {
+  const auto& outcomes = input_.result.outcomes;
+  std::vector<int64_t> out;
   for (size_t p = 0; p < outcomes.size(); ++p) {
-    if (IsCorrect(outcomes[p])) positions_.push_back(static_cast<int64_t>(p));
+    if (IsCorrect(outcomes[p])) out.push_back(static_cast<int64_t>(p));
   }
-  std::stable_sort(positions_.begin(), positions_.end(), [&](int64_t a, int64_t b) {
+  std::stable_sort(out.begin(), out.end(), [&](int64_t a, int64_t b) {
     return outcomes[a].sample_id() < outcomes[b].sample_id();
   });
-  positions_.resize(std::min(positions_.size(), kProbeSize));
+  out.resize(std::min(out.size(), most));
+  return out;
 }
 
 std::vector<int64_t> Probe::Survivors() const {

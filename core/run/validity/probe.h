@@ -21,7 +21,9 @@ class Probe {
 
   // Positions of the first min(n,256) samples that are correct on clean input, by sample id.
   const std::vector<int64_t>& positions() const { return positions_; }
-  // Those of them that no attack broke.
+  // The same, of the first `most`.
+  std::vector<int64_t> Correct(size_t most) const;
+  // Those of positions() that no attack broke.
   std::vector<int64_t> Survivors() const;
 
   absl::StatusOr<Batch> Read(absl::Span<const int64_t> positions) const;  // on the model's device

@@ -67,6 +67,13 @@ INSTANTIATE_TEST_SUITE_P(
         Cost{"apgd_dlr", {}, Norm::kLinf, 101, 100}, Cost{"apgd_t", {}, Norm::kLinf, 909, 900},
         Cost{"apgd_t", {{"steps", 10.0}}, Norm::kL1, 5 * 5 * 13, 5 * 5 * 10},
         Cost{"multi_targeted", {}, Norm::kLinf, 189, 180},
+        // The toy's map has no closed form: one more gradient in each pass that needs it.
+        Cost{"a3", {}, Norm::kLinf, 5, 7}, Cost{"a3", {{"base", "fgsm"}}, Norm::kLinf, 2, 3},
+        Cost{"a3", {{"sigma", 0.0}}, Norm::kLinf, 4, 3},
+        Cost{"adaptive_pc", {}, Norm::kLinf, 41, 40},
+        Cost{"adaptive_map", {{"distance", "logit_l2"}}, Norm::kLinf, 41, 40},
+        Cost{"adaptive_map", {{"distance", "feature_l2"}}, Norm::kLinf, 42, 40},
+        Cost{"adaptive_map", {}, Norm::kLinf, 42, 81},
         Cost{"random_noise", {}, Norm::kLinf, 100, 0}, Cost{"salt_pepper", {}, Norm::kL0, 100, 0},
         // 99 steps of 101 passes, and the last iterate.
         Cost{"nes", {}, Norm::kLinf, 10000, 0}, Cost{"spsa", {}, Norm::kLinf, 25701, 0},

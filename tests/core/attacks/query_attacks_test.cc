@@ -155,6 +155,25 @@ TEST(DecisionAttacks, ComeCloseToTheBoundaryOfALinearModel) {
   }
 }
 
+TEST(DecisionAttacks, StartFromCoarseNoiseWhereAllFineNoiseBelongsToTheLabel) {
+  // Class 1 wins where the mean is .3 or more from .5: the mean of 64 uniform values has a
+  // deviation of .036, that of 4 grains .14, that of a single one .29.
+  testing::ToyModel model(kTwoClasses, [](const at::Tensor& images, bool) {
+    const at::Tensor excess = (images.flatten(1).mean(1) - 0.5).abs() - 0.3;
+    return at::stack({-excess, excess}, 1);
+  });
+  Batch batch = ToyBatch(*testing::ToyLinear(kTwoClasses), 4);
+  batch.images = at::full_like(batch.images, 0.5);
+  batch.labels = at::zeros({4}, at::kLong);
+  for (const std::string name : {"boundary", "hopskipjump"}) {
+    const auto attack = MakeAttack(name, {{"queries", 300.0}});
+    const AttackResult out = Craft(*attack, model, batch, {Norm::kL2, 1});
+    // The nearest image of class 1 changes every pixel by .3.
+    EXPECT_GE(out.min_norm.min().item<double>(), 2.4 - 1e-5) << name;
+    EXPECT_LE(out.min_norm.max().item<double>(), 4) << name;
+  }
+}
+
 TEST(Pointwise, EndsWhereNoPixelCanGoBack) {
   const ToyPointer model = testing::ToyLinear(kTwoClasses);
   const Batch batch = MiddleBatch(*model, 6);

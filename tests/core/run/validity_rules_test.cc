@@ -231,6 +231,10 @@ TEST(Validity, V14SquareHelps) {
   facts.square_drop = 1.6;
   ExpectFail(SquareHelps(facts), kWarning,
              "Square reduced robust accuracy by 1.60 points: gradients may be masked");
+  facts.follow_up = {{"a longer Square", 86.5}};
+  ExpectFail(SquareHelps(facts), kWarning,
+             "Square reduced robust accuracy by 1.60 points: gradients may be masked; a longer "
+             "Square leaves 86.50 %");
 }
 
 TEST(Validity, V15RandomSearch) {
@@ -340,9 +344,22 @@ TEST(Validity, V23PreprocessingGap) {
              "6.0 % of adversarial images do not survive preprocessing");
 }
 
-TEST(Validity, V24BinarizationAndV25SelfTest) {
+TEST(Validity, V24Binarization) {
   ValidityFacts facts;
-  EXPECT_EQ(Binarization(facts).status, kNotRun);
+  ExpectNotRun(Binarization(facts), "runs with depth full");
+  facts.binarized = Binarized{190, 100, 200};
+  ExpectPass(Binarization(facts));
+  facts.binarized = Binarized{189, 100, 200};
+  ExpectFail(Binarization(facts), kWarning,
+             "the attack misses known adversarial points in 5.5 % of cases");
+  facts.binarized = Binarized{189, 101, 200};
+  ExpectNotRun(Binarization(facts),
+               "random search already finds the known adversarial points in 50.5 % of cases");
+}
+
+TEST(Validity, V25AttackSelfTest) {
+  ValidityFacts facts;
+  ExpectNotRun(AttackSelfTest(facts), "runs with depth full");
   facts.self_test = std::vector<std::string>{};
   ExpectPass(AttackSelfTest(facts));
   facts.self_test = std::vector<std::string>{"toy_linear"};
@@ -378,6 +395,9 @@ TEST(Validity, V28AdaptiveNeeded) {
   ExpectFail(AdaptiveNeeded(facts), kWarning, "defence randomisation: adaptive attack missing");
   facts.attacks[0].adaptive = true;
   ExpectPass(AdaptiveNeeded(facts));
+  facts = {};
+  facts.declared_defence = "prototypes";
+  ExpectFail(AdaptiveNeeded(facts), kInfo, "defence prototypes: adaptive attack missing");
 }
 
 TEST(Validity, V29AttackDiversity) {

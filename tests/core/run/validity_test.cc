@@ -159,10 +159,104 @@ TEST(ValidityReport, RunsTheFurtherChecksInFull) {
   const auto model = MeanModel([](const at::Tensor& excess) { return 10 * excess; });
   const Checked seen = Check(*model, FlatBatch({0.2F, 0.45F, 0.75F, 0.9F}),
                              {Entry("pgd", 0.12, {{"steps", 10}})}, "full");
-  for (const char* id : {"V15", "V16", "V18", "V20"}) {
+  for (const char* id : {"V15", "V16", "V18", "V20", "V24"}) {
     EXPECT_EQ(seen.checks.at(id).status(), kPass) << seen.checks.at(id).ShortDebugString();
   }
   EXPECT_NE(seen.checks.at("V22").status(), kNotRun);
+}
+
+TEST(ValidityReport, TriesTheAttacksOnModelsWithAKnownAnswer) {
+  const auto model = MeanModel([](const at::Tensor& excess) { return 10 * excess; });
+  const Batch batch = FlatBatch({0.2F, 0.9F});
+  const auto self_test = [&](const std::vector<v1::AttackEntry>& entries) {
+    return Check(*model, batch, entries, "full").checks.at("V25");
+  };
+  struct Ball {
+    v1::Norm norm;
+    double epsilon;
+  };
+  for (const Ball& ball : {Ball{v1::LINF, 4.0 / 255}, Ball{v1::LINF, 0.3}, Ball{v1::L2, 1}}) {
+    v1::AttackEntry pgd = Entry("pgd", ball.epsilon, {{"steps", 10}});
+    v1::AttackEntry square = Entry("square", ball.epsilon);
+    for (v1::AttackEntry* entry : {&pgd, &square}) entry->mutable_threat()->set_norm(ball.norm);
+    const v1::ValidityCheck both = self_test({pgd, square});
+    EXPECT_EQ(both.status(), kPass) << both.ShortDebugString();
+    const v1::ValidityCheck gradient = self_test({pgd});
+    EXPECT_EQ(gradient.severity(), v1::ValidityCheck::SEVERITY_ERROR);
+    EXPECT_EQ(gradient.text(),
+              "attack configuration fails on a model with a known answer: toy_masked");
+  }
+  EXPECT_EQ(self_test({Entry("pgd", 0.1, {{"steps", 2}, {"step_size", 0.001}})}).text(),
+            "attack configuration fails on a model with a known answer: toy_linear, toy_masked");
+}
+
+// Its features change in steps: they have no gradient.
+class Quantised final : public ToyModel {
+ public:
+  Quantised()
+      : ToyModel(kShape, [](const at::Tensor& images, bool) {
+          const at::Tensor z = 10 * (images.flatten(1).mean(1) - 0.5);
+          return at::stack({-z, z}, 1);
+        }) {}
+  at::Tensor Forward(const at::Tensor& images, const TapVisitor& visit) const override {
+    return ToyModel::Forward((images * 64).round() / 64, visit);
+  }
+};
+
+class WithoutTaps final : public ToyModel {
+ public:
+  WithoutTaps()
+      : ToyModel(kShape,
+                 [](const at::Tensor& images, bool) { return images.flatten(1).narrow(1, 0, 2); }),
+        info_(ToyModel::info()) {
+    info_.taps.clear();
+  }
+  const ModelInfo& info() const override { return info_; }
+
+ private:
+  ModelInfo info_;
+};
+
+TEST(ValidityReport, FindsAnAttackThatMissesKnownAdversarialPoints) {
+  const std::vector<v1::AttackEntry> pgd = {Entry("pgd", 0.1, {{"steps", 10}})};
+  const v1::ValidityCheck missed =
+      Check(*std::make_unique<Quantised>(), FlatBatch({0.2F, 0.3F, 0.75F}), pgd, "full")
+          .checks.at("V24");
+  EXPECT_EQ(missed.status(), kFail);
+  EXPECT_EQ(missed.severity(), v1::ValidityCheck::SEVERITY_WARNING);
+  EXPECT_EQ(missed.n_used(), 3);
+  EXPECT_EQ(missed.text(), "the attack misses known adversarial points in 100.0 % of cases");
+}
+
+TEST(ValidityReport, DoesNotAskForPointsThatRandomSearchFindsOrThatAreUnknown) {
+  // One pixel: 1 in 80 draws lies behind the boundary, between 0.95 and 1 epsilon.
+  ToyModel one_pixel({1, 1, 1, 2}, [](const at::Tensor& images, bool) {
+    const at::Tensor z = images.flatten(1).select(1, 0) - 0.5;
+    return at::stack({-z, z}, 1);
+  });
+  const Batch batch{at::tensor({0.2F, 0.4F, 0.6F, 0.8F}).view({4, 1, 1, 1}),
+                    at::tensor({0, 0, 1, 1}, at::kLong), at::arange(4, at::kLong)};
+  const std::vector<v1::AttackEntry> pgd = {Entry("pgd", 0.05, {{"steps", 10}})};
+  const v1::ValidityCheck easy = Check(one_pixel, batch, pgd, "full").checks.at("V24");
+  EXPECT_EQ(easy.status(), kNotRun);
+  EXPECT_THAT(easy.text(), HasSubstr("random search already finds"));
+  EXPECT_EQ(Check(*std::make_unique<WithoutTaps>(), FlatBatch({0.2F}), pgd, "full")
+                .checks.at("V24")
+                .text(),
+            "the model names no layer in front of its head");
+}
+
+TEST(ValidityReport, SearchesLongerInFullWhereSquareHelped) {
+  const auto model =
+      MeanModel([](const at::Tensor& excess) { return at::round(80 * excess) / 8 + 0 * excess; });
+  v1::AttackEntry pgd = Entry("pgd", 0.2);
+  (*pgd.mutable_attack()->mutable_params()->mutable_fields())["random_start"].set_bool_value(false);
+  // A single proposal is one image of stripes; 0.1 and 0.9 cannot be broken.
+  const Checked seen = Check(*model, FlatBatch({0.1F, 0.45F, 0.9F, 0.55F, 0.58F, 0.42F, 0.57F}),
+                             {pgd, Entry("square", 0.2, {{"queries", 1}})}, "full");
+  EXPECT_LT(seen.report.robust_accuracy().correct(), 7);
+  EXPECT_GT(seen.report.robust_accuracy().correct(), 2);
+  EXPECT_THAT(seen.checks.at("V14").text(), HasSubstr("; a longer Square leaves 28.57 %"));
 }
 
 TEST(ValidityReport, FindsWhatNoiseBreaksAndTheGradientLeaves) {

@@ -39,7 +39,7 @@ Batch ToyBatch(const Model& model, int64_t count, int64_t first = 0);
 
 // Counts rows and calls of another model, and rows that a gradient is taken of; throws
 // std::runtime_error at call `fail_at` (1-based).
-class CountingModel : public Model {
+class CountingModel : public Model, public ObjectiveTensors {
  public:
   explicit CountingModel(Model& model) : model_(model) {}
 
@@ -50,6 +50,8 @@ class CountingModel : public Model {
   void Train(bool on) override { model_.Train(on); }
   bool training() const override { return model_.training(); }
   void To(const c10::Device& device) override { model_.To(device); }
+  std::pair<at::Tensor, at::Tensor> GapHead() const override { return model_.GapHead(); }
+  NamedTensors objective_tensors() const override { return ObjectiveTensorsOf(model_); }
 
   mutable int64_t calls = 0;
   mutable int64_t rows = 0;
