@@ -63,22 +63,19 @@ TEST_P(MeasuredDistances, SlowAreFoundHereAsWell) {
 std::vector<Measured> AllMeasured() {
   const std::string cln = "mnist_lenet5_cln";
   const std::string adv = "mnist_lenet5_adv";
-  const testing::ParamValues search = {
+  const testing::ParamValues quantised = {{"steps", 300.0}, {"quantise", true}};
+  const testing::ParamValues cw_search = {
       {"binary_search_steps", 5.0}, {"max_iterations", 150.0}, {"initial_const", 1.0}};
+  const testing::ParamValues ead_search = {
+      {"binary_search_steps", 3.0}, {"max_iterations", 100.0}, {"initial_const", 1.0}};
   return {
       {"fab_cln", cln, "fab", Norm::kLinf, 20, {{"steps", 20.0}}, 0.112, 0.1092, 0.02},
       {"fab_adv", adv, "fab", Norm::kLinf, 20, {{"steps", 20.0}}, 0.3509, 0.3476, 0.02},
       {"ddn_cln", cln, "ddn", Norm::kL2, 20, {{"steps", 300.0}}, 1.388, 1.380, 0.02},
-      {"ddn_adv",
-       adv,
-       "ddn",
-       Norm::kL2,
-       50,
-       {{"steps", 300.0}, {"quantise", true}},
-       1.7825,
-       1.8214,
-       0.02},
-      {"cw_l2_cln", cln, "cw_l2", Norm::kL2, 200, search, 2.0958, 2.0247, 0.002},
+      {"ddn_adv", adv, "ddn", Norm::kL2, 50, quantised, 1.7825, 1.8214, 0.02},
+      {"cw_l2_cln", cln, "cw_l2", Norm::kL2, 200, cw_search, 2.0958, 2.0247, 0.002},
+      {"ead_cln", cln, "ead", Norm::kL1, 200, ead_search, 9.3991, 10.2210, 0.002},
+      {"newton_fool_cln", cln, "newton_fool", Norm::kL2, 200, {}, 1.4066, 1.4381, 0.002},
   };
 }
 

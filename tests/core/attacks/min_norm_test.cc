@@ -124,8 +124,8 @@ INSTANTIATE_TEST_SUITE_P(
         Exact{"alma", Norm::kL1, 0.02, {{"lr_init", 0.02}, {"lr_reduction", 1e-4}}, 0.025, 1, {2}},
         Exact{"pdpgd", Norm::kLinf, 0.02, {}}, Exact{"pdpgd", Norm::kL2, 0.02, {}},
         Exact{"pdpgd", Norm::kL1, 0.02, {}},
-        Exact{"brendel_bethge", Norm::kLinf, 0.02, {}, 0, 1, {2}},
-        Exact{"brendel_bethge", Norm::kL2, 0.02, {}, 0, 1, {2}}),
+        Exact{"brendel_bethge", Norm::kLinf, 0.02, {{"start_draws", 20}}, 0, 1, {2}},
+        Exact{"brendel_bethge", Norm::kL2, 0.02, {{"start_draws", 20}}, 0, 1, {2}}),
     [](const auto& one) { return one.param.attack + "_" + NormName(one.param.norm); });
 
 TEST(FabT, CrossesThePlaneOfALinearModelInOneStep) {  // C24
@@ -205,6 +205,7 @@ TEST(MinimumNormAttacks, CostWhatTheTableSays) {       // C21
            Price{"pdpgd", Norm::kLinf, {{"steps", 9}}, 9 + 1, 9},
            // Draws, halvings, steps.
            Price{"linear_blend", Norm::kL2, {{"directions", 4}}, 4 + 20, 0},
+           Price{"brendel_bethge", Norm::kL2, {{"steps", 9}}, 9 + 1, 9},
            Price{"brendel_bethge", Norm::kLinf, {{"steps", 9}, {"start_draws", 4}}, 4 + 10 + 10, 9},
            Price{"jsma", Norm::kL0, {{"gamma", 0.2}}, 6 + 1, 2 * 6},  // N = 12.8 / 2
        }) {
