@@ -26,9 +26,10 @@ void MeasureSearch(Probe& probe, ValidityFacts& facts);
 void MeasureFull(Probe& probe, ValidityFacts& facts);
 
 // The attacks, all of one threat model, on toy_linear and toy_masked: the models whose known
-// adversarial points they missed.
+// adversarial points they missed. `gradient_free`: one of them needs no gradients.
 Measured<std::vector<std::string>> SelfTest(Probe& probe,
-                                            const std::vector<AttackInstance>& attacks);
+                                            const std::vector<AttackInstance>& attacks,
+                                            bool gradient_free);
 
 // An attack against heads that a single point of each sample's ball is known to fool.
 Measured<Binarized> Binarize(Probe& probe, const AttackInstance& attack);

@@ -169,14 +169,17 @@ absl::StatusOr<double> LossNoise(Probe& probe, const std::string& loss_name) {
 absl::StatusOr<std::vector<std::string>> TestAttacks(Probe& probe, const ValidityFacts& facts,
                                                      int index) {
   std::vector<AttackInstance> attacks;
+  bool gradient_free = false;
   for (size_t i = 0; i < facts.attacks.size(); ++i) {
     const AttackFacts& attack = facts.attacks[i];
     if (attack.own_budget || attack.transfer) continue;
     if (index < 0) index = static_cast<int>(i);
-    if (SameThreat(attack, facts.attacks[index])) attacks.push_back(probe.input().instances[i]);
+    if (!SameThreat(attack, facts.attacks[index])) continue;
+    attacks.push_back(probe.input().instances[i]);
+    gradient_free = gradient_free || attack.forward_only;
   }
   if (attacks.empty()) return Unmeasured("no attack with a ball ran");
-  return SelfTest(probe, attacks);
+  return SelfTest(probe, attacks, gradient_free);
 }
 
 // Where Square reduced robust accuracy: longer searches on what is left, and the points they leave.

@@ -68,23 +68,18 @@ Batch ImagesFor(const Toy& toy, const ThreatModel& threat) {
   return {images.index_select(0, few), labels.index_select(0, few), few};
 }
 
-bool IsForwardOnly(const AttackInstance& attack) {
-  return HasTrait(Registry<Attack>::All().at(attack.spec.name()).declaration, "forward_only");
-}
-
 }  // namespace
 
 Measured<std::vector<std::string>> SelfTest(Probe& probe,
-                                            const std::vector<AttackInstance>& attacks) {
+                                            const std::vector<AttackInstance>& attacks,
+                                            bool gradient_free) {
   const ThreatModel& threat = attacks.front().threat;
   if (threat.norm != Norm::kLinf && threat.norm != Norm::kL2) {
     return Unmeasured("the known answers are those of LINF and L2");
   }
   std::vector<Toy> toys;
   toys.push_back({"toy_linear", ToyLinear(kShape), 0.75});
-  if (std::any_of(attacks.begin(), attacks.end(), IsForwardOnly)) {
-    toys.push_back({"toy_masked", ToyMasked(kShape), 0.5});
-  }
+  if (gradient_free) toys.push_back({"toy_masked", ToyMasked(kShape), 0.5});
   EvaluationOptions options;
   options.seed = probe.input().options.seed;
   options.compute_batch = kSamples;
