@@ -84,6 +84,16 @@ TEST_F(Cli, AttackTakesARegisteredModelAndABuiltinReader) {
   EXPECT_THAT(out_.str(), HasSubstr("SUCCEEDED"));
 }
 
+TEST_F(Cli, AParameterBelongsToThePluginBeforeItWhateverStandsBetween) {
+  EXPECT_EQ(
+      Run({"attack", "--model", "net", "--dataset", "shapes", "--attack", "pgd", "--epsilon", "0.3",
+           "--norm", "linf", "--seed", "4", "--set", "depth=full", "--param", "steps=7"}),
+      0)
+      << err_.str();
+  const v1::PluginSpec& attack = server_.jobs.attack.spec().attacks(0).attack();
+  EXPECT_EQ(attack.params().fields().at("steps").number_value(), 7);
+}
+
 TEST_F(Cli, WithoutANamedAttackTheStrongestOfItsNormRuns) {
   const auto attack = [&](const std::string& norm) {
     EXPECT_EQ(Run({"attack", "--model", "net", "--dataset", "shapes", "--epsilon", "0.3", "--norm",

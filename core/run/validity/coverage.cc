@@ -74,7 +74,8 @@ Finding AttackDiversity(const ValidityFacts& facts) {
 Finding FragilePoints(const ValidityFacts& facts) {
   constexpr double kMostShare = 0.005;
   int64_t count = facts.fragile;
-  // An image that was claimed unseen may be refused for any reason, not for rounding alone.
+  // An image that was claimed without its float32 logits may be refused for any reason, not for
+  // rounding alone.
   for (const AttackFacts& attack : facts.attacks) {
     if (!attack.claims_unseen) count += attack.rejected;
   }

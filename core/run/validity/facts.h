@@ -29,7 +29,7 @@ struct AttackFacts {
   bool adaptive = false;
   bool needs_logits = false;    // a loss other than cross-entropy
   bool records_losses = false;  // iterative, and a search that observes its loss
-  bool claims_unseen = false;   // claims images that it has not evaluated
+  bool claims_unseen = false;   // claims images that it has not evaluated in float32
   std::string loss;             // "" when it has none
   std::string schedule;         // every parameter but the loss
   int64_t steps = 0;            // of a fixed step size; 0: none

@@ -108,6 +108,7 @@ AttackFacts MakeAttackFacts(const ValidityInput& input, const v1::AttackReport& 
   out.epsilon = instance.threat.epsilon;
   out.own_budget = instance.no_ball || instance.given.norm() == v1::NORM_UNSPECIFIED;
   SetKind(instance.spec, out);
+  out.claims_unseen = out.claims_unseen || input.options.search_model != nullptr;
   SetSchedule(instance, out);
   out.robust = 100 * static_cast<double>(CountRobust(result, result.instances[index])) /
                static_cast<double>(std::max<size_t>(1, result.outcomes.size()));
