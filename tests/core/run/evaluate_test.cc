@@ -445,8 +445,8 @@ TEST(AttackRun, SearchesInALowerPrecisionAndVerifiesInFloat32) {
   EXPECT_NEAR(low.robust_accuracy().ratio(), exact.robust_accuracy().ratio(), 0.1);
   EXPECT_THAT(low.notes(), Contains(HasSubstr("search in bf16: on")));
   for (const v1::ValidityCheck& check : low.checks()) {
-    // Claims that float32 refuses say nothing about rounding.
-    if (check.id() == "V30") EXPECT_EQ(check.value(), low.fragile() / double(low.num_samples()));
+    if (check.id() != "V30") continue;  // claims that float32 refuses say nothing about rounding
+    EXPECT_EQ(check.value(), low.fragile() / static_cast<double>(low.num_samples()));
   }
   spec.set_search_precision("fp8");
   EXPECT_THAT(std::string(Evaluate(spec, context, low).message()), HasSubstr("known: fp32, bf16"));
