@@ -365,20 +365,6 @@ void Evaluation::Observe(const std::string& phase, double fraction, double rate,
 
 }  // namespace
 
-int64_t ComputeBatch(const EvaluationOptions& options, const ModelShape& shape) {
-  if (options.compute_batch > 0) return options.compute_batch;
-  return std::max<int64_t>(1,
-                           AutoComputeBatch(shape, options.device) / options.micro_batch_divisor);
-}
-
-int64_t AutoComputeBatch(const ModelShape& shape, const std::string& device) {
-  constexpr int64_t kLargeImage = 3 * 96 * 96;  // values per row that the default still allows
-  int64_t rows = device == "cpu" ? 64 : 256;
-  const int64_t values = shape.channels * shape.height * shape.width;
-  for (int64_t size = values; size > kLargeImage && rows > 1; size /= 2) rows /= 2;
-  return rows;
-}
-
 absl::StatusOr<EvaluationResult> RunEvaluation(Model& model, const Samples& samples,
                                                const std::vector<AttackInstance>& instances,
                                                const EvaluationOptions& options,

@@ -131,11 +131,8 @@ absl::StatusOr<EvaluationResult> RunEvaluation(Model& model, const Samples& samp
                                                const EvaluationOptions& options,
                                                const RunControl& control);
 
-// Rows per call as asked for, or else automatically.
+// Rows per call as asked for, or else automatically: 64 on the CPU and 256 on a GPU, halved for
+// large images.
 int64_t ComputeBatch(const EvaluationOptions& options, const ModelShape& shape);
-
-// Rows per call where nothing is asked for: 64 on the CPU and 256 on a GPU, halved for large
-// images.
-int64_t AutoComputeBatch(const ModelShape& shape, const std::string& device);
 
 }  // namespace adamant

@@ -59,6 +59,58 @@ TEST(Refusal, BadRequestsSayWhatIsWrongAndTheServerGoesOn) {
   EXPECT_EQ(server.Terminate(), 0);
 }
 
+TEST(Refusal, AttacksSayWhatTheyCannotTake) {
+  REQUIRE_TEST_DATA();
+  const TemporaryFolder folder;
+  ServerProcess server(folder.path() + "/data");
+  const std::string data = TestDataFolder();
+  ASSERT_EQ(server
+                .Cli({"dataset", "add", "mnist", "--reader", "mnist",
+                      data + "/mnist/t10k-images-idx3-ubyte.gz",
+                      data + "/mnist/t10k-labels-idx1-ubyte.gz"})
+                .exit_code,
+            0);
+  ASSERT_EQ(server
+                .Cli({"model", "add", "net", data + "/checkpoints/mnist_lenet5_adv.safetensors",
+                      "--architecture", "mnist_cnn", "--param", "kind=advertorch"})
+                .exit_code,
+            0);
+  const auto attack = [](std::vector<std::string> more) {
+    const std::vector<std::string> first = {"attack", "--model", "net", "--samples", "4", "--wait"};
+    more.insert(more.begin(), first.begin(), first.end());
+    return more;
+  };
+  const std::vector<std::string> mnist = {"--dataset", "mnist", "--attack"};
+  const auto on_mnist = [&](std::vector<std::string> more) {
+    more.insert(more.begin(), mnist.begin(), mnist.end());
+    return attack(more);
+  };
+  const std::vector<BadCommand> commands = {
+      {"norm of the attack", on_mnist({"cw_l2", "--epsilon", "0.3"}), 6,
+       "attack \"cw_l2\" does not support linf; it supports l2"},
+      {"epsilon above 1", on_mnist({"pgd", "--epsilon", "1.5"}), 6, "outside [0, 1]"},
+      {"half a pixel", on_mnist({"pgd", "--norm", "l0", "--epsilon", "2.5"}), 6,
+       "L0 epsilon is a number of pixels"},
+      {"no epsilon", on_mnist({"pgd"}), 6, "spec.attacks[0].threat"},
+      {"empty selection", on_mnist({"pgd", "--epsilon", "0.3", "--begin", "20000"}), 6,
+       "beyond the end"},
+      {"no crafted set", on_mnist({"transfer", "--epsilon", "0.3"}), 6, "adversarial_set"},
+      {"unknown precision", on_mnist({"pgd", "--epsilon", "0.3", "--precision", "fp8"}), 6,
+       "must be \"fp32\" or \"bf16\""},
+      {"data of another size",
+       attack({"--dataset", "shapes", "--param", "variant=geo32", "--epsilon", "0.3"}), 1,
+       "the model takes images of 1x28x28, found 3x32x32"},
+      {"no prototypes", on_mnist({"adaptive_pc", "--epsilon", "0.3"}), 1,
+       "the model carries no prototypes"},
+  };
+  for (const BadCommand& command : commands) {
+    const ProgramResult result = server.Cli(command.arguments);
+    EXPECT_EQ(result.exit_code, command.exit_code) << command.what << "\n" << result.err;
+    EXPECT_THAT(result.out + result.err, HasSubstr(command.message)) << command.what;
+  }
+  EXPECT_EQ(server.Cli({"server", "status"}).exit_code, 0);
+}
+
 TEST(Refusal, ASecondServerOnTheSameFolderOrPortIsRefused) {
   const TemporaryFolder folder;
   ServerProcess server(folder.path() + "/data");
