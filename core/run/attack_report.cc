@@ -167,8 +167,8 @@ std::string ConfigHash(const v1::AttackSpec& spec, const std::vector<AttackInsta
   for (const uint64_t seed : spec.seeds()) absl::StrAppend(&bytes, "|", seed);
   absl::StrAppend(&bytes, "|", report.seed(), "|", static_cast<int>(spec.mode()), "|",
                   !spec.has_cascade() || spec.cascade(), "|", report.compute_batch(), "|",
-                  spec.search_precision() == "bf16" ? "bf16|" : "",
-                  report.model_sha256(), "|", report.data_digest(), "|", report.split());
+                  spec.search_precision() == "bf16" ? "bf16|" : "", report.model_sha256(), "|",
+                  report.data_digest(), "|", report.split());
   return Sha256Hex(bytes);
 }
 
