@@ -178,17 +178,14 @@ CLI::Option* AddTyped(CLI::App& app, const std::string& flag, const std::string&
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
 }
 
-// Made by AddTyped, which alone asks for this policy.
-static bool IsTyped(const CLI::Option& option) {
-  return option.get_multi_option_policy() == CLI::MultiOptionPolicy::TakeAll;
-}
-
 std::vector<TypedOption> CollectTyped(const CLI::App& app) {
   std::vector<TypedOption> typed;
   std::map<const CLI::Option*, size_t> seen;
   for (const CLI::Option* option : app.parse_order()) {
     const size_t index = seen[option]++;
-    if (!IsTyped(*option) || index >= option->results().size()) continue;
+    // AddTyped alone asks for this policy.
+    const bool is_typed = option->get_multi_option_policy() == CLI::MultiOptionPolicy::TakeAll;
+    if (!is_typed || index >= option->results().size()) continue;
     typed.push_back({option->get_lnames().front(), option->results()[index]});
   }
   return typed;

@@ -193,12 +193,9 @@ std::vector<std::pair<std::string, double>> FollowUpOnSquare(Probe& probe,
   if (square == instances.end() || SquareHelps(facts).status != v1::ValidityCheck::FAIL) return out;
   const std::vector<int64_t> left = AllSurvivors(probe.input().result);
   v1::PluginSpec longer = With(square->spec, "queries", 5 * ParamOf(square->spec, "queries"));
-  std::vector<v1::PluginSpec> attacks = {With(longer, "restarts", 3)};
-  if (Registry<Attack>::All().contains("spsa")) {
-    attacks.emplace_back().set_name("spsa");
-    attacks.back() = With(attacks.back(), "steps", 100);
-  }
-  for (const v1::PluginSpec& attack : attacks) {
+  v1::PluginSpec spsa;
+  spsa.set_name("spsa");
+  for (const v1::PluginSpec& attack : {With(longer, "restarts", 3), With(spsa, "steps", 100)}) {
     double robust = 0;
     if (!left.empty()) {
       const auto result =
