@@ -28,9 +28,11 @@ constexpr int64_t kWindowsPerTask = 4096;
 
 // The windows of [N,H,W,C], counted through.
 struct Windows {
-  explicit Windows(const at::Tensor& x) : Windows(x.size(0), x.size(1), x.size(2), x.size(3)) {}
-  Windows(int64_t n, int64_t c, int64_t h, int64_t w)
-      : channels(c), height(h), width(w), count(n * (h / 2) * (w / 2)) {}
+  explicit Windows(const at::Tensor& x)
+      : channels(x.size(1)),
+        height(x.size(2)),
+        width(x.size(3)),
+        count(x.size(0) * (height / 2) * (width / 2)) {}
 
   // Offset of the upper left pixel.
   int64_t Corner(int64_t window) const {
@@ -111,6 +113,8 @@ struct PoolFunction : torch::autograd::Function<PoolFunction> {
     return out;
   }
   static variable_list backward(AutogradContext* context, const variable_list& gradients) {
+    TORCH_CHECK(!at::GradMode::is_enabled(),
+                "a search in bf16 has no gradients of gradients; use fp32 for this attack");
     const std::vector<int64_t> full = context->saved_data["full"].toIntVector();
     const at::Tensor places = context->saved_data["places"].toTensor();
     const at::Tensor gradient = gradients[0].contiguous(at::MemoryFormat::ChannelsLast);

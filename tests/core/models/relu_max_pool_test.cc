@@ -74,6 +74,16 @@ TEST(ReluMaxPool, EqualsTheTwoOperationsInBfloat16) {
   }
 }
 
+TEST(ReluMaxPool, RefusesGradientsOfGradientsInBfloat16) {
+#if defined(__x86_64__)
+  if (!__builtin_cpu_supports("avx512bw")) GTEST_SKIP() << "no fused pooling here";
+  const at::Tensor x = Images({1, 2, 4, 4}).to(at::kBFloat16).requires_grad_(true);
+  EXPECT_THROW(torch::autograd::grad({ReluMaxPool(x).sum()}, {x}, {}, std::nullopt,
+                                     /*create_graph=*/true),
+               c10::Error);
+#endif
+}
+
 TEST(ReluMaxPool, LeaksInBfloat16AsInFloat32) {
   const at::Tensor x = Images({2, 3, 6, 6});
   const at::Tensor slopes = at::tensor({0.5F, 0.25F});
