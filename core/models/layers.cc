@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "core/base/rng.h"
 #include "core/base/torch.h"
+#include "core/models/image_conv.h"
 #include "core/models/relu_max_pool.h"
 
 namespace adamant {
@@ -67,7 +68,7 @@ Conv::Conv(Weights& weights, const std::string& name, int64_t in, int64_t out, i
 }
 
 at::Tensor Conv::operator()(const at::Tensor& x) const {
-  return at::conv2d(x, weight, bias, {stride, stride}, at::IntArrayRef{padding, padding});
+  return ImageConv(x, weight, bias, stride, padding);
 }
 
 Linear::Linear(Weights& weights, const std::string& name, int64_t in, int64_t out,
