@@ -89,17 +89,13 @@ void DrawMove(const Rng& rng, DrawAt at, const Shape& shape, double progress,
   FillWindow(shape, side, place(words[1], shape.height), place(words[2], shape.width), values, out);
 }
 
-struct Chain {
-  at::Tensor images;
-  at::Tensor lead;
-};
-
-at::Tensor Moved(const Search& search, const Chain& chain, const at::Tensor& sign,
+// Where `moves` (kKeep, kGradient or a sign for each value) take `images`, which stand row by row
+// in `set`; sign: that of the gradient.
+at::Tensor Moved(const FeasibleSet& set, const at::Tensor& images, const at::Tensor& sign,
                  const at::Tensor& moves) {
-  const FeasibleSet& set = search.set();
   const at::Tensor direction = at::where(moves == kGradient, sign, moves);
   const at::Tensor vertex = set.Project(set.origin() + set.threat().epsilon * direction);
-  return at::where(moves == kKeep, chain.images, vertex);
+  return at::where(moves == kKeep, images, vertex);
 }
 
 }  // namespace
@@ -168,9 +164,11 @@ void VertexMoves::Run(Search& search, Closest& closest) const {
   static const LossFunction margin = MakeLoss("margin", /*targeted=*/false, Numerics::kStrong);
   const at::Tensor& origin = search.set().origin();
   const Shape shape{origin.size(1), origin.size(2), origin.size(3)};
-  const at::Tensor rows = search.rows();
-  std::vector<Chain> chains_at(static_cast<size_t>(chains), {closest.images().index_select(0, rows),
-                                                             closest.lead().index_select(0, rows)});
+  const auto for_each_chain = [&](const at::Tensor& rows) {  // [M,...] -> [M,chains,...]
+    return at::stack(std::vector<at::Tensor>(static_cast<size_t>(chains), rows), 1);
+  };
+  at::Tensor at_images = for_each_chain(closest.images().index_select(0, search.rows()));
+  at::Tensor at_lead = for_each_chain(closest.lead().index_select(0, search.rows()));
   at::Tensor sign;
   for (int64_t it = 0; it < iterations; ++it) {
     if (it % kRefresh == 0) {
@@ -178,26 +176,36 @@ void VertexMoves::Run(Search& search, Closest& closest) const {
       sign = search.Gradient(nearest, margin).gradient.sign();
     }
     const double progress = static_cast<double>(it) / static_cast<double>(iterations);
+    std::vector<at::Tensor> moves;
     for (int64_t c = 0; c < chains; ++c) {
-      Chain& chain = chains_at[static_cast<size_t>(c)];
-      const at::Tensor moves = search.DrawEach([&](const Rng& rng, absl::Span<float> out) {
+      moves.push_back(search.DrawEach([&](const Rng& rng, absl::Span<float> out) {
         DrawMove(rng, search.Draw(Purpose::kWindow, it, c), shape, progress, out);
-      });
-      at::Tensor images = Moved(search, chain, sign, moves);
-      const at::Tensor logits = search.Logits(images);
-      closest.Update(search, images, logits);
-      LossGradient seen = Seen(logits, search.labels());
-      const at::Tensor better = seen.loss > chain.lead;
-      chain.images = at::where(PerRow(better), images, chain.images);
-      chain.lead = at::where(better, seen.loss, chain.lead);
-      std::vector<at::Tensor*> state{&sign};
-      for (Chain& other : chains_at) {
-        state.push_back(&other.images);
-        state.push_back(&other.lead);
-      }
-      search.Observe(images, seen, it + 1, state);
-      if (search.empty()) return;
+      }));
     }
+    // One call for the moves of all chains: few rows are in search here.
+    const at::Tensor of =
+        for_each_chain(at::arange(sign.size(0), sign.options().dtype(at::kLong))).flatten();
+    const at::Tensor images = Moved(search.set().Select(of), at_images.flatten(0, 1),
+                                    sign.index_select(0, of), at::stack(moves, 1).flatten(0, 1));
+    const at::Tensor logits = search.Ask(images, of).logits;
+    const LossGradient seen = Seen(logits, search.labels().index_select(0, of));
+    const at::Tensor lead = seen.loss.view_as(at_lead);
+    for (int64_t c = 0; c < chains; ++c) {
+      closest.Update(search, images.view_as(at_images).select(1, c),
+                     logits.unflatten(0, lead.sizes()).select(1, c));
+    }
+    const at::Tensor better = lead > at_lead;
+    at_images =
+        at::where(PerRow(better.flatten()), images, at_images.flatten(0, 1)).view_as(at_images);
+    at_lead = at::where(better, lead, at_lead);
+    // The best of the chains is claimed.
+    const at::Tensor best = at::arange(lead.size(0), of.options()) * chains + lead.argmax(1);
+    at::Tensor claimed = images.index_select(0, best);
+    LossGradient claim;
+    claim.logits = logits.index_select(0, best);
+    claim.loss = seen.loss.index_select(0, best);
+    search.Observe(claimed, claim, it + 1, {&sign, &at_images, &at_lead});
+    if (search.empty()) return;
   }
 }
 

@@ -57,7 +57,7 @@ struct VertexMoves {
   int64_t iterations = 100;
 
   void Run(Search& search, Closest& closest) const;
-  int64_t passes() const { return chains * iterations + 1 + iterations / kRefresh; }
+  int64_t passes() const { return chains * iterations + (iterations + kRefresh - 1) / kRefresh; }
 
   static constexpr int64_t kRefresh = 25;  // iterations between gradients
 };

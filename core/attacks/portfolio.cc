@@ -125,6 +125,7 @@ class Portfolio final : public Attack {
         ascent_.Run(work.search, work.closest);
       }
     }
+    if (moves_.chains == 0) return true;
     const at::Tensor rows = Nearest(work, GateOf(round));
     if (Left(work) < rows.size(0) * moves_.passes()) return false;
     if (!work.search.BeginRestart(++work.tries, work.targets, rows)) return false;
@@ -201,7 +202,7 @@ const Registration<Attack> kPortfolio{
                 Real("leak", 0.5).Range(0, 1).Doc("largest slope of an inactive ReLU"),
                 Int("leak_steps", 20).Range(0, 1000).Doc("steps with leaky ReLUs"),
                 Int("steps", 30).Range(1, 100000).Doc("steps with the true gradient"),
-                Int("chains", 4).Range(1, 1000).Doc("local searches of an image"),
+                Int("chains", 4).Range(0, 1000).Doc("local searches of an image; 0: none"),
                 Int("iterations", 100).Range(1, 65535).Doc("proposals of each local search"),
                 Bool("square", true).Doc("spend what is left on Square"),
                 Bool("early_stop", true).Doc("broken samples leave the batch")},

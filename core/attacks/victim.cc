@@ -9,6 +9,8 @@
 namespace adamant {
 namespace {
 
+constexpr int64_t kSmallestTail = 8;  // rows; smaller calls are hardly faster
+
 LossGradient Joined(std::vector<LossGradient>& parts) {
   if (parts.size() == 1) return std::move(parts[0]);
   const auto join = [&](at::Tensor LossGradient::* part) {
@@ -87,18 +89,26 @@ FrozenModel::~FrozenModel() {
   model_.Train(training_);
 }
 
-Victim::Victim(Model& model, BatchNormMode mode, int64_t compute_batch)
+Victim::Victim(Model& model, BatchNormMode mode, int64_t compute_batch, Tail tail)
     : model_(model),
       random_(dynamic_cast<RandomModel*>(&model)),
       frozen_(model, mode),
-      compute_batch_(compute_batch) {
+      compute_batch_(compute_batch),
+      tail_(tail) {
   TORCH_CHECK(mode == BatchNormMode::kEval || compute_batch == 0,
               "batch statistics need the whole batch in one call: compute_batch must be 0");
 }
 
+int64_t Victim::PaddedSize(int64_t rows) const {
+  if (tail_ == Tail::kExact || compute_batch_ == 0) return CallSize(rows);
+  int64_t size = kSmallestTail;
+  while (size < rows) size *= 2;
+  return std::min(size, compute_batch_);
+}
+
 at::Tensor Victim::CallRows(const at::Tensor& all, int64_t begin, int64_t count) const {
   const at::Tensor rows = all.narrow(0, begin, count);
-  const int64_t missing = CallSize(count) - count;
+  const int64_t missing = PaddedSize(count) - count;
   if (missing == 0) return rows;
   std::vector<int64_t> shape = rows.sizes().vec();
   shape[0] = missing;
@@ -119,7 +129,7 @@ void Victim::BeginCall(int64_t begin, int64_t count) {
     random_->SetNoise(rows);
   }
   forwards_ += count;
-  padded_rows_ += CallSize(count) - count;
+  padded_rows_ += PaddedSize(count) - count;
 }
 
 at::Tensor Victim::Logits(const at::Tensor& images) {

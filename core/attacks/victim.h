@@ -62,6 +62,13 @@ class RecordedPass {
   at::Tensor logits_;
 };
 
+// The shape of the last call when the rows do not fill it. A row's arithmetic depends on the shape:
+// only kExact makes it independent of the number of rows, to the last bit.
+enum class Tail {
+  kExact,   // as all calls
+  kShrunk,  // the smallest power of two that holds the rows, at least 8: less padding
+};
+
 // Wraps a Model for attacks: freezes it for its lifetime, counts forward and backward rows, gives
 // input gradients only. Borrows the model. Not thread-safe.
 class Victim {
@@ -69,7 +76,7 @@ class Victim {
   // compute_batch > 0: every network call has exactly that many rows, padded by repeating the last
   // one. 0: one call for all rows. Batch statistics need the latter.
   explicit Victim(Model& model, BatchNormMode mode = BatchNormMode::kEval,
-                  int64_t compute_batch = 0);
+                  int64_t compute_batch = 0, Tail tail = Tail::kExact);
 
   at::Tensor Logits(const at::Tensor& images);
   // slopes: see Model::LeakyLogits; undefined: the model's own gradient.
@@ -103,6 +110,7 @@ class Victim {
   // Rows begin..begin+count of `all`, padded to the call shape.
   at::Tensor CallRows(const at::Tensor& all, int64_t begin, int64_t count) const;
   int64_t CallSize(int64_t rows) const { return compute_batch_ > 0 ? compute_batch_ : rows; }
+  int64_t PaddedSize(int64_t rows) const;  // of the call that takes the last `rows`
   void BeginCall(int64_t begin, int64_t count);
   RecordedPass::Call RecordCall(const at::Tensor& images, int64_t begin, int64_t count,
                                 const at::Tensor& slopes = {});
@@ -117,6 +125,7 @@ class Victim {
   RandomModel* const random_;  // the same, or null
   const FrozenModel frozen_;
   const int64_t compute_batch_;
+  const Tail tail_;
   std::function<void()> before_call_;
   std::optional<ModelNoise> noise_;
   int64_t forwards_ = 0;

@@ -36,7 +36,7 @@ class Evaluation {
         options_(options),
         control_(control),
         frozen_(model),
-        compute_batch_(ComputeBatch(options, model.info().shape)),
+        compute_batch_(ComputeBatch(options, model)),
         batch_size_(options.batch_size > 0 ? options.batch_size : kCallsInFlight * compute_batch_),
         device_(options.device),
         caller_(model, compute_batch_, [this] { control_.Check(); }),
@@ -167,7 +167,9 @@ absl::Status Evaluation::RunInstance(int index) {
   ASSIGN_OR_RETURN(size_t begin, Replay(index, open));
   const size_t replayed = begin;
   Model& searched = options_.search_model != nullptr ? *options_.search_model : model_;
-  Victim victim(searched, BatchNormMode::kEval, compute_batch_);
+  // What a cohort gives depends on its samples anyway, and most of its search has few rows.
+  Victim victim(searched, BatchNormMode::kEval, compute_batch_,
+                instances_[index].cohorts ? Tail::kShrunk : Tail::kExact);
   const double share = 0.9 / static_cast<double>(instances_.size());
   const size_t most = SamplesAtOnce(instances_[index], open.size());
   while (begin < open.size() && !ShouldStop()) {
