@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
 #include <map>
 #include <memory>
 #include <string>
@@ -33,11 +34,13 @@ class JobInputs {
 // RunContext over the channel to the server. Used by the thread that runs the job.
 class JobContext final : public RunContext {
  public:
-  JobContext(ServerLink& link, const JobInputs& inputs, std::string device, int micro_batch_divisor)
+  JobContext(ServerLink& link, const JobInputs& inputs, const worker::v1::Start& start,
+             std::string device)
       : link_(link),
         inputs_(inputs),
         device_(std::move(device)),
-        micro_batch_divisor_(micro_batch_divisor) {}
+        micro_batch_divisor_(std::max(1, start.micro_batch_divisor())),
+        memory_limit_(start.memory_limit_bytes()) {}
 
   const ModelInput& model() const override { return inputs_.model(); }
   absl::StatusOr<DataInput> data(absl::string_view role) const override {
@@ -46,6 +49,7 @@ class JobContext final : public RunContext {
   std::shared_ptr<const FileView> resume() const override { return inputs_.resume(); }
   std::string device() const override { return device_; }
   int micro_batch_divisor() const override { return micro_batch_divisor_; }
+  int64_t memory_limit() const override { return memory_limit_; }
 
   // At most ten per second reach the server; a change of phase always does.
   void Progress(const v1::Progress& progress) override;
@@ -63,6 +67,7 @@ class JobContext final : public RunContext {
   const JobInputs& inputs_;
   const std::string device_;
   const int micro_batch_divisor_;
+  const int64_t memory_limit_;
   absl::Time last_progress_ = absl::InfinitePast();
   std::string last_phase_;
 };

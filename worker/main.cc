@@ -73,7 +73,7 @@ absl::Status RunTask(ServerLink& link, ReceivedFrame& received, worker::v1::Resu
   const std::string device = start.device().empty() ? "cpu" : start.device();
   engine::LimitMemory(device, start.device_memory_fraction());
   if (start.interactive()) return AnswerExplainCalls(link, inputs->model(), device);
-  JobContext context(link, *inputs, device, std::max(1, start.micro_batch_divisor()));
+  JobContext context(link, *inputs, start, device);
   v1::Progress began;
   began.set_phase("start");
   context.Progress(began);

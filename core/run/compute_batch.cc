@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "core/run/evaluation.h"
+#include "core/run/row_memory.h"
 
 namespace adamant {
 namespace {
@@ -18,10 +19,12 @@ int64_t AutoComputeBatch(const ModelShape& shape, const std::string& device) {
 
 }  // namespace
 
-int64_t ComputeBatch(const EvaluationOptions& options, const ModelShape& shape) {
+int64_t ComputeBatch(const EvaluationOptions& options, Model& model) {
   if (options.compute_batch > 0) return options.compute_batch;
-  return std::max<int64_t>(1,
-                           AutoComputeBatch(shape, options.device) / options.micro_batch_divisor);
+  const int64_t rows = std::max<int64_t>(
+      1, AutoComputeBatch(model.info().shape, options.device) / options.micro_batch_divisor);
+  if (options.memory_limit <= 0 || options.device != "cpu" || rows == 1) return rows;
+  return RowsWithin(MeasureRowMemory(model), options.memory_limit, rows);
 }
 
 }  // namespace adamant

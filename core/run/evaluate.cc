@@ -91,6 +91,7 @@ EvaluationOptions MakeOptions(const v1::AttackSpec& spec, RunContext& context, i
   options.batch_size = spec.batch_size();
   options.compute_batch = spec.compute_batch();
   options.micro_batch_divisor = context.micro_batch_divisor();
+  options.memory_limit = context.memory_limit();
   options.device = context.device();
   options.observe = Observer(context, size);
   return options;
@@ -213,8 +214,8 @@ absl::StatusOr<std::unique_ptr<CraftedSet>> OpenCrafted(
 }
 
 // What was evaluated, on what.
-void Describe(const DataSlice& data, const EvaluationOptions& options, const ModelShape& shape,
-              RunContext& context, v1::AttackReport& report) {
+void Describe(const DataSlice& data, const EvaluationOptions& options, RunContext& context,
+              v1::AttackReport& report) {
   report.set_model_name(context.model().name);
   report.set_model_sha256(context.model().sha256);
   report.set_data_name(data.name);
@@ -224,7 +225,7 @@ void Describe(const DataSlice& data, const EvaluationOptions& options, const Mod
   report.set_seed(options.seed);
   report.set_device(context.device());
   report.set_fingerprint(Fingerprint(context.device()));
-  report.set_compute_batch(static_cast<int32_t>(ComputeBatch(options, shape)));
+  report.set_compute_batch(static_cast<int32_t>(options.compute_batch));
 }
 
 // Takes over what an earlier attempt finished. Work that cannot be taken over is done again.
@@ -301,7 +302,8 @@ absl::Status EvaluateModel(Model& model, const DataSlice& data, const v1::Attack
   EvaluationOptions options = MakeOptions(spec, context, data.size());
   const Samples samples = SamplesOf(data);
   const RunControl control = context.Control();
-  Describe(data, options, shape, context, report);
+  options.compute_batch = ComputeBatch(options, model);  // the checks below take the same
+  Describe(data, options, context, report);
   report.set_config_hash(ConfigHash(spec, instances, report));
   AttackJournal journal(report.config_hash(), [&](int64_t step, absl::string_view bytes) {
     return context.SaveCheckpoint(step, bytes);

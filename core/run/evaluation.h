@@ -81,6 +81,7 @@ struct EvaluationOptions {
   int64_t batch_size = 0;       // samples in flight; 0 = automatic
   int64_t compute_batch = 0;    // rows per network call; 0 = automatic
   int micro_batch_divisor = 1;  // of an automatic compute_batch
+  int64_t memory_limit = 0;     // of the process, bytes; 0 = none
   std::string device = "cpu";
   Model* search_model = nullptr;  // what attacks see; null: the model itself. See MakeSearchModel
   std::function<void(const EvaluationProgress&)> observe;
@@ -132,7 +133,7 @@ absl::StatusOr<EvaluationResult> RunEvaluation(Model& model, const Samples& samp
                                                const RunControl& control);
 
 // Rows per call as asked for, or else automatically: 64 on the CPU and 256 on a GPU, halved for
-// large images.
-int64_t ComputeBatch(const EvaluationOptions& options, const ModelShape& shape);
+// large images, and on the CPU until a call fits into 60 % of options.memory_limit.
+int64_t ComputeBatch(const EvaluationOptions& options, Model& model);
 
 }  // namespace adamant

@@ -40,6 +40,7 @@ class RunContext {
   virtual std::string device() const = 0;  // "cpu", "cuda:0"
   // Divides the batches that the engine chooses itself, after an attempt ran out of memory.
   virtual int micro_batch_divisor() const { return 1; }
+  virtual int64_t memory_limit() const { return 0; }  // of this process, bytes; 0: none
 
   // Reports. Never fail: a broken channel becomes a stop request.
   virtual void Progress(const v1::Progress& progress) = 0;

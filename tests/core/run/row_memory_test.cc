@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/run/row_memory.h"
+
+#include <gtest/gtest.h>
+
+#include "core/base/torch.h"
+#include "core/models/model_file.h"
+
+namespace adamant {
+namespace {
+
+std::unique_ptr<Model> Zoo(const std::string& name, const ModelShape& shape) {
+  ModelInput input;
+  input.architecture.set_name(name);
+  input.shape = shape;
+  auto model = OpenModel(input);
+  EXPECT_TRUE(model.ok()) << model.status();
+  return *std::move(model);
+}
+
+TEST(RowMemory, GrowsWithTheArea) {
+  const RowMemory small = MeasureRowMemory(*Zoo("resnet", {3, 32, 32, 10}));
+  const RowMemory large = MeasureRowMemory(*Zoo("resnet", {3, 64, 64, 10}));
+  EXPECT_NEAR(static_cast<double>(large.per_row) / static_cast<double>(small.per_row), 4, 0.2);
+}
+
+// Twelve maps of 64x32x32 floats alone (the input of each ReLU and normalisation of the first
+// stage) are 3 MiB.
+TEST(RowMemory, HoldsWhatTheBackwardPassNeeds) {
+  const RowMemory memory = MeasureRowMemory(*Zoo("resnet", {3, 32, 32, 10}));
+  EXPECT_GT(memory.per_row, 3 << 20);
+  EXPECT_LT(memory.per_row, 12 << 20);
+}
+
+TEST(RowMemory, IsTheSameTwice) {
+  const auto model = Zoo("mini_gap", {3, 32, 32, 10});
+  EXPECT_EQ(MeasureRowMemory(*model).Of(64), MeasureRowMemory(*model).Of(64));
+}
+
+TEST(RowsWithin, TakesSixtyPercentOfTheBudget) {
+  const RowMemory memory{.fixed = 20, .per_row = 10};
+  EXPECT_EQ(RowsWithin(memory, 1000, 64), 32);  // 660 > 600 at 64 rows, 340 at 32
+  EXPECT_EQ(RowsWithin(memory, 1100, 64), 64);  // 660 of 660
+  EXPECT_EQ(RowsWithin(memory, 1, 64), 1);
+}
+
+}  // namespace
+}  // namespace adamant
