@@ -18,6 +18,8 @@ struct AttackFlags {
   std::vector<uint64_t> seeds;
   std::string mode;
   std::string precision;
+  std::string depth;
+  std::optional<double> declared_clean, declared_certified;
   bool no_cascade = false;
   std::string outputs;
 };
@@ -50,6 +52,13 @@ absl::Status ApplyRun(const AttackFlags& flags, v1::AttackSpec& spec) {
   if (flags.compute_batch.has_value()) spec.set_compute_batch(*flags.compute_batch);
   if (flags.no_cascade) spec.set_cascade(false);
   if (!flags.precision.empty()) spec.set_search_precision(flags.precision);
+  if (!flags.depth.empty()) spec.set_depth(flags.depth);
+  if (flags.declared_clean.has_value()) {
+    spec.set_declared_clean_accuracy(*flags.declared_clean);
+  }
+  if (flags.declared_certified.has_value()) {
+    spec.set_declared_certified_accuracy(*flags.declared_certified);
+  }
   if (!flags.seeds.empty()) spec.mutable_seeds()->Assign(flags.seeds.begin(), flags.seeds.end());
   if (!flags.mode.empty()) {
     ASSIGN_OR_RETURN(const int mode, ParseEnum("mode", flags.mode, *v1::AttackMode_descriptor()));
@@ -115,6 +124,15 @@ void AddAttack(CLI::App& root, Commands& commands) {
   app->add_option("--precision", flags->precision,
                   "of the search: fp32 (default) or bf16; what is found is verified in fp32")
       ->group("How");
+  app->add_option("--depth", flags->depth,
+                  "of the checks behind the verdict: quick (default) or full")
+      ->group("Verdict");
+  app->add_option("--declared-clean", flags->declared_clean,
+                  "clean accuracy that the model is said to have, e.g. 0.982")
+      ->group("Verdict");
+  app->add_option("--declared-certified", flags->declared_certified,
+                  "accuracy that is proven for this threat model, e.g. 0.942")
+      ->group("Verdict");
   app->add_option("--outputs", flags->outputs,
                   "comma list of summary, sample_table, adversarial_examples, curves")
       ->group("How");
