@@ -2,6 +2,8 @@
 // Runs one attack as an evaluation would and prints one JSON line: the side of Adamant in
 // `scripts/bench attacks`. With --export it writes what the other sides need instead: the weights,
 // the images and the labels.
+#include <google/protobuf/util/json_util.h>
+
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <chrono>
@@ -13,7 +15,7 @@
 #include <numeric>
 #include <stdexcept>
 
-#include "absl/strings/numbers.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "core/base/torch.h"
 #include "core/engine.h"
@@ -26,7 +28,8 @@ namespace adamant {
 namespace {
 
 struct Options {
-  std::string model = "mnist_lenet5_adv";  // a reference checkpoint, or resnet18
+  std::string model = "mnist_lenet5_adv";  // a reference checkpoint, or a .safetensors file
+  std::string data = "mnist";              // or a variant of shapes
   std::string attack = "pgd";
   std::vector<std::string> params;  // name=value
   std::string norm = "LINF";
@@ -54,34 +57,28 @@ double CpuSeconds() {
 }
 
 std::unique_ptr<Model> OpenBenchModel(const std::string& name) {
-  if (name != "resnet18") return testing::ReferenceModel(name);
+  if (!absl::EndsWith(name, ".safetensors")) return testing::ReferenceModel(name);
   ModelInput input;
-  input.architecture.set_name("resnet");
-  input.shape = {3, 32, 32, 10};
+  input.name = name;
+  input.file = Value(FileView::Open(name));
   return Value(OpenModel(input));
 }
 
-Batch BenchImages(const std::string& model, int64_t count) {
-  if (model != "resnet18") return testing::MnistTestBatch(count);
+Batch BenchImages(const std::string& data, int64_t count) {
+  if (data == "mnist") return testing::MnistTestBatch(count);
   v1::PluginSpec reader;
   reader.set_name("shapes");
-  (*reader.mutable_params()->mutable_fields())["variant"].set_string_value("geo32");
+  (*reader.mutable_params()->mutable_fields())["variant"].set_string_value(data);
   const auto shapes = Value(MakePlugin<Dataset>(reader, DataFiles{}));
   std::vector<int64_t> ids(static_cast<size_t>(count));
   std::iota(ids.begin(), ids.end(), int64_t{0});
   return Value(shapes->Read("test", ids));
 }
 
+// Whatever is no JSON is a string.
 google::protobuf::Value ParamValue(const std::string& text) {
   google::protobuf::Value value;
-  double number = 0;
-  if (text == "true" || text == "false") {
-    value.set_bool_value(text == "true");
-  } else if (absl::SimpleAtod(text, &number)) {
-    value.set_number_value(number);
-  } else {
-    value.set_string_value(text);
-  }
+  if (!google::protobuf::util::JsonStringToMessage(text, &value).ok()) value.set_string_value(text);
   return value;
 }
 
@@ -144,7 +141,7 @@ nlohmann::json MedianDistance(const EvaluationResult& result) {
 int Run(const Options& options) {
   engine::Prepare(/*threads=*/1);
   const auto model = OpenBenchModel(options.model);
-  const Batch batch = BenchImages(options.model, options.images);
+  const Batch batch = BenchImages(options.data, options.images);
   if (!options.export_to.empty()) {
     Export(options, *model, batch);
     return 0;
@@ -192,7 +189,9 @@ int Run(const Options& options) {
 int main(int argc, char** argv) {
   adamant::Options options;
   CLI::App app("Runs one attack and prints its cost as a JSON line.");
-  app.add_option("--model", options.model, "reference checkpoint or resnet18");
+  app.add_option("--model", options.model,
+                 "reference checkpoint, or a .safetensors file that `adamant blob get` wrote");
+  app.add_option("--data", options.data, "test images: mnist, or glyph28 or geo32 of shapes");
   app.add_option("--attack", options.attack, "plug-in");
   app.add_option("--param", options.params, "name=value of the attack");
   app.add_option("--norm", options.norm,

@@ -18,6 +18,7 @@ class Case:
     images: int = 1000
     params: tuple = ()       # of the plug-in, name=value
     batch: int = 0
+    data: str = "mnist"
 
 
 ADV, CLN, RES = "mnist_lenet5_adv", "mnist_lenet5_cln", "resnet18"
@@ -40,6 +41,7 @@ CASES = {
     "square": Case("Square, 5000 queries", ADV, "square", 0.3, 5000, ("torchattacks", "art"), images=200,
                    params=("queries=5000",)),
     "autoattack": Case("AutoAttack standard, 100 steps", ADV, "autoattack", 0.3, 100, ("torchattacks",), images=200),
+    # RES stands for the weights of --resnet.
     "pgd_resnet": Case("PGD-10, ResNet-18 32x32", RES, "pgd", 8 / 255, 10, ("torchattacks", "bare"), step_size=2 / 255,
-                       images=128, params=("steps=10", f"step_size={2 / 255}", "random_start=false")),
+                       images=128, params=("steps=10", f"step_size={2 / 255}", "random_start=false"), data="geo32"),
 }
