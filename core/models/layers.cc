@@ -95,6 +95,40 @@ at::Tensor BatchNorm::operator()(const at::Tensor& x, bool training) const {
                         at::globalContext().userEnabledCuDNN());
 }
 
+NormalisedConv::NormalisedConv(Weights& weights, const std::string& conv_name,
+                               const std::string& norm_name, int64_t in, int64_t out,
+                               int64_t kernel, int64_t stride, int64_t padding)
+    : conv_(weights, conv_name, in, out, kernel,
+            {.stride = stride, .padding = padding, .bias = false}),
+      norm_(weights, norm_name, out) {}
+
+at::Tensor NormalisedConv::operator()(const at::Tensor& x, bool training) const {
+  if (training || conv_.weight.requires_grad() || norm_.weight.requires_grad()) {
+    return norm_(conv_(x), training);
+  }
+  Multiply();
+  return ImageConv(x, product_.weight, product_.bias, conv_.stride, conv_.padding);
+}
+
+void NormalisedConv::Multiply() const {
+  std::vector<std::pair<const void*, int64_t>> made_of;
+  for (const at::Tensor& part :
+       {conv_.weight, norm_.weight, norm_.bias, norm_.running_mean, norm_.running_var}) {
+    made_of.emplace_back(part.const_data_ptr(), part._version());
+  }
+  if (product_.made_of == made_of) return;
+  // The product outlives the mode of this call.
+  const c10::InferenceMode no_inference(false);
+  const at::NoGradGuard no_grad;
+  const at::Tensor scale =
+      norm_.weight.to(at::kFloat) * at::rsqrt(norm_.running_var.to(at::kFloat) + norm_.eps);
+  const at::Tensor shift = norm_.bias.to(at::kFloat) - norm_.running_mean.to(at::kFloat) * scale;
+  const at::ScalarType type = conv_.weight.scalar_type();
+  product_.weight = (conv_.weight.to(at::kFloat) * scale.view({-1, 1, 1, 1})).to(type);
+  product_.bias = shift.to(type);
+  product_.made_of = std::move(made_of);
+}
+
 at::Tensor MaxPool(const at::Tensor& x, int64_t kernel, int64_t stride, int64_t padding) {
   return at::max_pool2d(x, {kernel, kernel}, {stride, stride}, {padding, padding});
 }

@@ -79,6 +79,30 @@ struct BatchNorm {
   double eps, momentum;
 };
 
+// norm(conv(x)), the convolution without bias. Outside training with frozen weights (attacks,
+// evaluations) it is one convolution with the product of both: the same up to rounding, and passes
+// over the activations less. Not thread-safe: it keeps the product.
+class NormalisedConv {
+ public:
+  NormalisedConv(Weights& weights, const std::string& conv_name, const std::string& norm_name,
+                 int64_t in, int64_t out, int64_t kernel, int64_t stride, int64_t padding);
+  at::Tensor operator()(const at::Tensor& x, bool training) const;
+
+  const Conv& conv() const { return conv_; }
+  const BatchNorm& norm() const { return norm_; }
+
+ private:
+  struct Product {
+    at::Tensor weight, bias;
+    std::vector<std::pair<const void*, int64_t>> made_of;  // storages and versions
+  };
+  void Multiply() const;
+
+  Conv conv_;
+  BatchNorm norm_;
+  mutable Product product_;
+};
+
 at::Tensor MaxPool(const at::Tensor& x, int64_t kernel, int64_t stride, int64_t padding = 0);
 // [N,C,H,W] -> [N,C]
 at::Tensor GlobalAveragePool(const at::Tensor& x);

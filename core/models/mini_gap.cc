@@ -2,6 +2,7 @@
 // A small network with global average pooling, for tests and the fixture recipe (w = width):
 //   conv3x3 C->w, BN, ReLU [a1]; max 2; conv3x3 w->2w, BN, ReLU [a2]; conv3x3 2w->2w, BN, ReLU
 //   [a3]; max 2; conv3x3 2w->4w, BN, ReLU [a4 = last_conv, penultimate]; GAP; linear 4w->K.
+#include "absl/strings/str_cat.h"
 #include "core/models/layers.h"
 
 namespace adamant {
@@ -18,30 +19,23 @@ class MiniGap : public Network {
   }
 
  private:
-  struct Block {
-    Block(Weights& weights, const std::string& number, int64_t in, int64_t out)
-        : conv(weights, "conv" + number, in, out, 3, {.padding = 1, .bias = false}),
-          norm(weights, "bn" + number, out) {}
-    at::Tensor operator()(const at::Tensor& x, const Pass& pass) const {
-      return norm(conv(x), pass.training());
-    }
-    Conv conv;
-    BatchNorm norm;
-  };
+  NormalisedConv Block(const char* number, int64_t in, int64_t out) {
+    return {weights_, absl::StrCat("conv", number), absl::StrCat("bn", number), in, out, 3, 1, 1};
+  }
 
   at::Tensor Run(const at::Tensor& images, Pass& pass) const override {
-    at::Tensor x = pass.ReluMaxPool(block1_(images, pass), "a1");
-    x = pass.Tap("a2", pass.Relu(block2_(x, pass)));
-    x = pass.ReluMaxPool(block3_(x, pass), "a3");
-    x = pass.Tap("a4", pass.Relu(block4_(x, pass)));
+    at::Tensor x = pass.ReluMaxPool(block1_(images, pass.training()), "a1");
+    x = pass.Tap("a2", pass.Relu(block2_(x, pass.training())));
+    x = pass.ReluMaxPool(block3_(x, pass.training()), "a3");
+    x = pass.Tap("a4", pass.Relu(block4_(x, pass.training())));
     return fc_(pass.Tap("logits_in", GlobalAveragePool(x)));
   }
 
   int64_t w_;
-  Block block1_{weights_, "1", shape().channels, w_};
-  Block block2_{weights_, "2", w_, 2 * w_};
-  Block block3_{weights_, "3", 2 * w_, 2 * w_};
-  Block block4_{weights_, "4", 2 * w_, 4 * w_};
+  NormalisedConv block1_ = Block("1", shape().channels, w_);
+  NormalisedConv block2_ = Block("2", w_, 2 * w_);
+  NormalisedConv block3_ = Block("3", 2 * w_, 2 * w_);
+  NormalisedConv block4_ = Block("4", 2 * w_, 4 * w_);
   Linear fc_{weights_, "fc", 4 * w_, shape().num_classes};
 };
 

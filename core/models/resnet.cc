@@ -14,29 +14,21 @@ namespace {
 
 struct BasicBlock {
   BasicBlock(Weights& weights, const std::string& name, int64_t in, int64_t out, int64_t stride)
-      : conv1(weights, name + ".conv1", in, out, 3,
-              {.stride = stride, .padding = 1, .bias = false}),
-        bn1(weights, name + ".bn1", out),
-        conv2(weights, name + ".conv2", out, out, 3, {.padding = 1, .bias = false}),
-        bn2(weights, name + ".bn2", out) {
+      : conv1(weights, name + ".conv1", name + ".bn1", in, out, 3, stride, 1),
+        conv2(weights, name + ".conv2", name + ".bn2", out, out, 3, 1, 1) {
     if (in == out && stride == 1) return;
-    projection.emplace(weights, name + ".downsample.0", in, out, 1,
-                       LayerOptions{.stride = stride, .bias = false});
-    projection_norm.emplace(weights, name + ".downsample.1", out);
+    projection.emplace(weights, name + ".downsample.0", name + ".downsample.1", in, out, 1, stride,
+                       0);
   }
 
   at::Tensor operator()(const at::Tensor& x, const Pass& pass) const {
     const bool training = pass.training();
-    const at::Tensor inner = bn2(conv2(pass.Relu(bn1(conv1(x), training))), training);
-    return pass.Relu(inner + (projection ? (*projection_norm)((*projection)(x), training) : x));
+    const at::Tensor inner = conv2(pass.Relu(conv1(x, training)), training);
+    return pass.Relu(inner + (projection ? (*projection)(x, training) : x));
   }
 
-  Conv conv1;
-  BatchNorm bn1;
-  Conv conv2;
-  BatchNorm bn2;
-  std::optional<Conv> projection;
-  std::optional<BatchNorm> projection_norm;
+  NormalisedConv conv1, conv2;
+  std::optional<NormalisedConv> projection;
 };
 
 struct Layout {
@@ -63,9 +55,7 @@ class Resnet : public Network {
   Resnet(const Params& params, const ModelShape& shape, uint64_t seed)
       : Network(params, shape, seed),
         layout_(LayoutOf(params.Int("depth"))),
-        conv1_(weights_, "conv1", shape.channels, layout_.widths[0], 3,
-               {.padding = 1, .bias = false}),
-        bn1_(weights_, "bn1", layout_.widths[0]),
+        conv1_(weights_, "conv1", "bn1", shape.channels, layout_.widths[0], 3, 1, 1),
         stages_(MakeStages()),
         fc_(weights_, "fc", layout_.widths.back(), shape.num_classes) {
     Describe({.classifier = "fc",
@@ -93,7 +83,7 @@ class Resnet : public Network {
   }
 
   at::Tensor Run(const at::Tensor& images, Pass& pass) const override {
-    at::Tensor x = pass.Relu(bn1_(conv1_(images), pass.training()));
+    at::Tensor x = pass.Relu(conv1_(images, pass.training()));
     for (size_t s = 0; s < stages_.size(); ++s) {
       for (const BasicBlock& block : stages_[s]) x = block(x, pass);
       x = pass.Tap(StageName(s), x);
@@ -102,8 +92,7 @@ class Resnet : public Network {
   }
 
   Layout layout_;
-  Conv conv1_;
-  BatchNorm bn1_;
+  NormalisedConv conv1_;
   std::vector<Stage> stages_;
   Linear fc_;
 };

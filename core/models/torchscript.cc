@@ -186,7 +186,10 @@ absl::StatusOr<std::unique_ptr<Model>> OpenTorchScript(const ModelInput& input) 
         input.architecture.name(), " or upload safetensors"));
   }
   const ModelShape& s = input.shape;
-  if (s.channels < 1 || s.height < 1 || s.width < 1 || s.num_classes < 2) {
+  if (s.num_classes == 1) {
+    return absl::InvalidArgumentError("model has 1 output class; robustness is not defined");
+  }
+  if (s.channels < 1 || s.height < 1 || s.width < 1 || s.num_classes < 1) {
     return absl::InvalidArgumentError(
         "a TorchScript model needs its input shape and its number of classes in the request");
   }

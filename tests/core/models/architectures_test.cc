@@ -171,5 +171,68 @@ TEST(BatchNorm, MovesItsStatisticsByATenthInTrainingOnly) {
   EXPECT_FLOAT_EQ(norm.running_var.item<float>(), 1.1f);   // 0.9 * 1 + 0.1 * 2 (unbiased)
 }
 
+// A layer with statistics as a training leaves them.
+struct NormalisedLayer {
+  NormalisedLayer() {
+    at::manual_seed(2);
+    Change();
+  }
+  void Change() const {
+    const at::NoGradGuard no_grad;
+    const BatchNorm& norm = layer.norm();
+    for (const at::Tensor& value : {norm.weight, norm.running_var}) value.uniform_(0.3, 2);
+    for (const at::Tensor& value : {norm.bias, norm.running_mean}) value.uniform_(-1, 1);
+    layer.conv().weight.uniform_(-1, 1);
+  }
+  void Freeze() const {
+    for (const at::Tensor& value : {layer.conv().weight, layer.norm().weight, layer.norm().bias}) {
+      value.requires_grad_(false);
+    }
+  }
+  at::Tensor InTwoSteps(const at::Tensor& x) const {
+    return layer.norm()(layer.conv()(x), /*training=*/false);
+  }
+  Weights weights{0};
+  NormalisedConv layer{weights, "conv", "bn", 2, 5, 3, 1, 1};
+};
+
+TEST(NormalisedConv, IsTheSameInOneStep) {
+  const NormalisedLayer made;
+  made.Freeze();
+  const at::Tensor x = at::rand({3, 2, 6, 6}).requires_grad_(true);
+  const auto gradient = [&](const at::Tensor& y) {
+    return torch::autograd::grad({y.square().sum()}, {x})[0];
+  };
+  const at::Tensor found = made.layer(x, false);
+  EXPECT_TRUE(at::allclose(found, made.InTwoSteps(x), 1e-5, 1e-5));
+  EXPECT_TRUE(at::allclose(gradient(found), gradient(made.InTwoSteps(x)), 1e-4, 1e-4));
+}
+
+TEST(NormalisedConv, FollowsItsWeights) {
+  const NormalisedLayer made;
+  made.Freeze();
+  const at::Tensor x = at::rand({3, 2, 6, 6});
+  {
+    const c10::InferenceMode inference;
+    made.layer(x, false);
+  }
+  made.Change();
+  EXPECT_TRUE(at::allclose(made.layer(x, false), made.InTwoSteps(x), 1e-5, 1e-5));
+  at::Tensor weight = made.layer.conv().weight;  // shares the variable
+  weight.set_data(at::ones_like(weight));
+  EXPECT_TRUE(at::allclose(made.layer(x, false), made.InTwoSteps(x), 1e-5, 1e-5));
+}
+
+TEST(NormalisedConv, LearnsWhereItIsNotFrozen) {
+  const NormalisedLayer made;
+  const at::Tensor before = made.layer.norm().running_mean.clone();
+  const at::Tensor x = at::rand({3, 2, 6, 6});
+  made.layer(x, true).sum().backward();
+  EXPECT_FALSE(at::equal(made.layer.norm().running_mean, before));
+  EXPECT_TRUE(made.layer.norm().weight.grad().defined());
+  made.layer(x, false).sum().backward();
+  EXPECT_TRUE(made.layer.conv().weight.grad().defined());
+}
+
 }  // namespace
 }  // namespace adamant
