@@ -111,11 +111,7 @@ std::string AttackHtml(const v1::Job& job) {
   const double level =
       job.spec().attack().has_confidence_level() ? job.spec().attack().confidence_level() : 0.95;
   std::string html = absl::StrCat(
-      "<div class=\"cards\">",
-      Card("Verdict",
-           report.verdict() == v1::VERDICT_UNSPECIFIED ? "UNCHECKED"
-                                                       : v1::Verdict_Name(report.verdict()),
-           report.verdict_reason()),
+      "<div class=\"cards\">", Card("Verdict", VerdictName(report), report.verdict_reason()),
       AccuracyCard("Robust accuracy (upper bound)", report.robust_accuracy(), level),
       AccuracyCard("Clean accuracy", report.clean_accuracy(), level),
       Card("Of the correct samples", PercentText(report.robust_of_correct_ratio()), "stay robust"),

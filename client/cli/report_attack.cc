@@ -13,11 +13,6 @@
 namespace adamant {
 namespace {
 
-std::string VerdictName(const v1::AttackReport& report) {
-  return report.verdict() == v1::VERDICT_UNSPECIFIED ? "UNCHECKED"
-                                                     : v1::Verdict_Name(report.verdict());
-}
-
 std::string DataText(const v1::AttackReport& report) {
   std::string text = report.data_name();
   if (!report.split().empty()) absl::StrAppend(&text, ", split ", report.split());

@@ -94,6 +94,11 @@ std::string StateText(v1::JobState state, bool colour) {
   return absl::StrCat("\033[", code, "m", name, "\033[0m");
 }
 
+std::string VerdictName(const v1::AttackReport& report) {
+  return report.verdict() == v1::VERDICT_UNSPECIFIED ? "UNCHECKED"
+                                                     : v1::Verdict_Name(report.verdict());
+}
+
 std::string PluginText(const v1::PluginSpec& plugin) {
   if (plugin.params().fields().empty()) return plugin.name();
   const std::map<std::string, google::protobuf::Value> sorted(plugin.params().fields().begin(),

@@ -23,6 +23,8 @@ std::string ShortDigest(absl::string_view sha256);              // the first 12 
 // `RUNNING`, green, yellow or red with `colour`.
 std::string StateText(v1::JobState state, bool colour);
 
+std::string VerdictName(const v1::AttackReport& report);  // "TRUSTED", .., "UNCHECKED"
+
 // `pgd(steps=40, step_size=0.01)`.
 std::string PluginText(const v1::PluginSpec& plugin);
 std::string ThreatText(const v1::ThreatModel& threat);  // "linf 8/255"

@@ -1,7 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/base/registry.h"
 
+#include <algorithm>
+
 namespace adamant {
+
+bool Declaration::HasTrait(absl::string_view trait) const {
+  return std::find(traits.begin(), traits.end(), trait) != traits.end();
+}
+
+bool Declaration::SupportsNorm(absl::string_view norm) const {
+  return std::find(norms.begin(), norms.end(), norm) != norms.end();
+}
 
 v1::PluginInfo Declaration::ToProto() const {
   v1::PluginInfo info;

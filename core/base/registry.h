@@ -46,6 +46,8 @@ struct Declaration {
   // Parameters of the conformance suite where the defaults are too slow, e.g. {{"steps", 5}}.
   std::vector<std::pair<std::string, double>> test_params = {};
 
+  bool HasTrait(absl::string_view trait) const;
+  bool SupportsNorm(absl::string_view norm) const;
   v1::PluginInfo ToProto() const;
 };
 

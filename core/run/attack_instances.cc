@@ -15,16 +15,10 @@ namespace {
 
 absl::Status CheckNorm(const Declaration& attack, Norm norm, const std::string& field) {
   const std::string name = NormName(norm);
-  if (std::find(attack.norms.begin(), attack.norms.end(), name) != attack.norms.end()) {
-    return absl::OkStatus();
-  }
+  if (attack.SupportsNorm(name)) return absl::OkStatus();
   return absl::InvalidArgumentError(
       absl::StrCat(field, ".threat.norm: attack \"", attack.name, "\" does not support ", name,
                    "; supported: ", absl::StrJoin(attack.norms, ", ")));
-}
-
-bool HasTrait(const Declaration& attack, absl::string_view trait) {
-  return std::find(attack.traits.begin(), attack.traits.end(), trait) != attack.traits.end();
 }
 
 // The ball that holds the whole box.
@@ -61,10 +55,10 @@ class EntryReader {
     base.name = absl::StrCat(position_, ":", base.entry);
     base.stream = base.name;
     const Declaration& declaration = Registry<Attack>::All().at(base.entry).declaration;
-    base.no_ball = HasTrait(declaration, "no_ball");
-    base.whole_set = HasTrait(declaration, "whole_set");
-    base.cohorts = HasTrait(declaration, "cohorts");
-    base.replays_set = HasTrait(declaration, "replays_set");
+    base.no_ball = declaration.HasTrait("no_ball");
+    base.whole_set = declaration.HasTrait("whole_set");
+    base.cohorts = declaration.HasTrait("cohorts");
+    base.replays_set = declaration.HasTrait("replays_set");
     if (base.no_ball) return ReadWithoutBall(base, out);
     if (entry_.threat().norm() == v1::NORM_UNSPECIFIED) {
       return Bad(".threat.norm: missing; choose LINF, L2, L1 or L0");

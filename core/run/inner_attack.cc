@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/run/inner_attack.h"
 
-#include <algorithm>
 #include <chrono>
 #include <cmath>
 
@@ -14,10 +13,6 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-bool Contains(const std::vector<std::string>& all, const std::string& one) {
-  return std::find(all.begin(), all.end(), one) != all.end();
-}
-
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<InnerAttack>> InnerAttack::Make(const InnerAttackChoice& choice,
@@ -25,16 +20,16 @@ absl::StatusOr<std::unique_ptr<InnerAttack>> InnerAttack::Make(const InnerAttack
   InnerAttackChoice complete = choice;
   ASSIGN_OR_RETURN(complete.attack, NormalizePluginSpec(choice.attack, Registry<Attack>::Family()));
   const Declaration& declaration = Registry<Attack>::All().at(complete.attack.name()).declaration;
-  if (!Contains(declaration.traits, "inner_ok")) {
+  if (!declaration.HasTrait("inner_ok")) {
     std::vector<std::string> usable;
     for (const auto& [name, entry] : Registry<Attack>::All()) {
-      if (Contains(entry.declaration.traits, "inner_ok")) usable.push_back(name);
+      if (entry.declaration.HasTrait("inner_ok")) usable.push_back(name);
     }
     return absl::InvalidArgumentError(
         absl::StrCat("attack: \"", declaration.name,
                      "\" cannot run inside training; usable: ", absl::StrJoin(usable, ", ")));
   }
-  if (!Contains(declaration.norms, NormName(choice.threat.norm))) {
+  if (!declaration.SupportsNorm(NormName(choice.threat.norm))) {
     return absl::InvalidArgumentError(absl::StrCat(
         "threat.norm: attack \"", declaration.name, "\" does not support ",
         NormName(choice.threat.norm), "; supported: ", absl::StrJoin(declaration.norms, ", ")));

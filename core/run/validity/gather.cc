@@ -55,9 +55,7 @@ void SetKind(const v1::PluginSpec& spec, AttackFacts& out) {
   const auto& all = Registry<Attack>::All();
   const auto declared = all.find(spec.name());
   const auto has_trait = [&](const char* trait) {
-    if (declared == all.end()) return false;
-    const auto& traits = declared->second.declaration.traits;
-    return std::find(traits.begin(), traits.end(), trait) != traits.end();
+    return declared != all.end() && declared->second.declaration.HasTrait(trait);
   };
   out.transfer = spec.name() == "transfer";
   out.forward_only = has_trait("forward_only") || kGradientFree.contains(spec.name());

@@ -33,22 +33,14 @@ void PrintTo(const Case& one, std::ostream* out) {
   *out << one.attack << " " << NormName(one.norm);
 }
 
-// Such an attack gets the whole box as its ball.
-bool IsWithoutBall(const Declaration& declaration) {
-  const auto& traits = declaration.traits;
-  return std::find(traits.begin(), traits.end(), "no_ball") != traits.end();
-}
-
 std::vector<Case> Cases(at::DeviceType device) {
   std::vector<Case> cases;
   for (const auto& [name, entry] : Registry<Attack>::All()) {
     for (const Norm norm : {Norm::kLinf, Norm::kL2, Norm::kL1, Norm::kL0}) {
-      const auto& norms = entry.declaration.norms;
-      if (std::find(norms.begin(), norms.end(), NormName(norm)) != norms.end()) {
-        cases.push_back({name, norm, device});
-      }
+      if (entry.declaration.SupportsNorm(NormName(norm))) cases.push_back({name, norm, device});
     }
-    if (IsWithoutBall(entry.declaration)) cases.push_back({name, Norm::kLinf, device});
+    // Gets the whole box as its ball.
+    if (entry.declaration.HasTrait("no_ball")) cases.push_back({name, Norm::kLinf, device});
   }
   return cases;
 }
@@ -84,8 +76,7 @@ bool Declares(const std::string& attack, const std::string& param) {
 
 // "heuristic": does not follow the gradient all the way, so it need not reach the closed form.
 bool HasTrait(const std::string& attack, const std::string& trait) {
-  const auto& traits = Registry<Attack>::All().at(attack).declaration.traits;
-  return std::find(traits.begin(), traits.end(), trait) != traits.end();
+  return Registry<Attack>::All().at(attack).declaration.HasTrait(trait);
 }
 
 class Conformance : public ::testing::TestWithParam<Case> {
