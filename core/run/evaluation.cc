@@ -20,6 +20,9 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr int64_t kCallsInFlight = 8;  // samples in flight = this many calls, by default
+// Claims come a few at a time: calls that verify them have this share of the rows of a call, always
+// the same number, so that a verification does not depend on what is claimed beside it.
+constexpr int64_t kVerifyShare = 8;
 
 double SecondsSince(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
@@ -40,6 +43,8 @@ class Evaluation {
         batch_size_(options.batch_size > 0 ? options.batch_size : kCallsInFlight * compute_batch_),
         device_(options.device),
         caller_(model, compute_batch_, [this] { control_.Check(); }),
+        verifier_(model, std::max<int64_t>(1, compute_batch_ / kVerifyShare),
+                  [this] { control_.Check(); }),
         state_(samples.size, instances, options) {}
 
   absl::StatusOr<EvaluationResult> Run();
@@ -74,7 +79,8 @@ class Evaluation {
   const int64_t compute_batch_;
   const int64_t batch_size_;
   const c10::Device device_;
-  FixedCaller caller_;
+  FixedCaller caller_;       // of clean images
+  FixedCaller verifier_;     // of claims and results
   at::Tensor clean_logits_;  // [n,K], CPU
   EvaluationState state_;
   int draws_ = 1;
@@ -89,10 +95,10 @@ absl::StatusOr<EvaluationResult> Evaluation::Run() {
   RETURN_IF_ERROR(CleanPass());
   for (int i = 0; i < static_cast<int>(instances_.size()); ++i) RETURN_IF_ERROR(RunInstance(i));
   const Clock::time_point start = Clock::now();
-  const int64_t forwards = caller_.forwards();
-  const int64_t padded = caller_.padded_rows();
+  const int64_t forwards = verifier_.forwards();
+  const int64_t padded = verifier_.padded_rows();
   RETURN_IF_ERROR(FinalCheck());
-  state_.CountRows(caller_.forwards() - forwards, caller_.padded_rows() - padded);
+  state_.CountRows(verifier_.forwards() - forwards, verifier_.padded_rows() - padded);
   result.final_check_seconds = SecondsSince(start);
   if (options_.journal != nullptr) result.work_repeated = options_.journal->work_repeated();
   return std::move(result);
@@ -227,12 +233,12 @@ absl::StatusOr<BatchRecord> Evaluation::RunBatch(int index, absl::Span<const int
   const int64_t forwards = victim.forwards();
   const int64_t backwards = victim.backwards();
   const int64_t padded = victim.padded_rows();
-  const int64_t judged = caller_.forwards();
-  const int64_t judge_padded = caller_.padded_rows();
+  const int64_t judged = verifier_.forwards();
+  const int64_t judge_padded = verifier_.padded_rows();
   ASSIGN_OR_RETURN(const Batch clean, samples_.read(positions));
   ASSIGN_OR_RETURN(Batch given, samples_.read(positions));
   given = {given.images.to(device_), given.labels.to(device_), given.ids};
-  VerifyingJudge judge(caller_, clean, instance.threat, RuleOf(index));
+  VerifyingJudge judge(verifier_, clean, instance.threat, RuleOf(index));
   AttackSettings settings;
   settings.seed = options_.seed;
   settings.stream = instance.stream;
@@ -247,7 +253,7 @@ absl::StatusOr<BatchRecord> Evaluation::RunBatch(int index, absl::Span<const int
     done = instance.attack->Run(victim, given, instance.threat, settings, control_);
   } catch (const Stopped&) {
     if (options_.journal != nullptr) {
-      options_.journal->AddRepeated(victim.forwards() - forwards + caller_.forwards() - judged);
+      options_.journal->AddRepeated(victim.forwards() - forwards + verifier_.forwards() - judged);
     }
     throw;
   }
@@ -262,8 +268,8 @@ absl::StatusOr<BatchRecord> Evaluation::RunBatch(int index, absl::Span<const int
   batch.forwards = victim.forwards() - forwards;
   batch.backwards = victim.backwards() - backwards;
   batch.padded_rows = victim.padded_rows() - padded;
-  batch.judge_forwards = caller_.forwards() - judged;
-  batch.judge_padded_rows = caller_.padded_rows() - judge_padded;
+  batch.judge_forwards = verifier_.forwards() - judged;
+  batch.judge_padded_rows = verifier_.padded_rows() - judge_padded;
   batch.seconds = SecondsSince(start);
   return batch;
 }
@@ -286,7 +292,7 @@ absl::Status Evaluation::JudgeReturned(int index, const AttackResult& done, cons
   const at::Tensor chosen = ToTensor(rows);
   const at::Tensor kept = done.images.index_select(0, chosen.to(done.images.device()));
   const std::vector<Verification> found =
-      VerifyImages(caller_, kept, clean.images.index_select(0, chosen), labels,
+      VerifyImages(verifier_, kept, clean.images.index_select(0, chosen), labels,
                    instances_[index].threat, RuleOf(index));
   const at::Tensor host = kept.to(at::kCPU);
   for (size_t i = 0; i < rows.size(); ++i) {
@@ -333,9 +339,9 @@ absl::Status Evaluation::CheckFound(int index, absl::Span<const int64_t> positio
   const at::Tensor images = at::stack(parts).to(device_);
   ASSIGN_OR_RETURN(const Batch clean, samples_.read(positions));
   const std::vector<int64_t> labels = Labels(clean);
-  const std::vector<Verification> again =
-      VerifyImages(caller_, images, clean.images, labels, instances_[index].threat, RuleOf(index));
-  const at::Tensor logits = caller_.Logits((images * 255).round_().div_(255));
+  const std::vector<Verification> again = VerifyImages(verifier_, images, clean.images, labels,
+                                                       instances_[index].threat, RuleOf(index));
+  const at::Tensor logits = verifier_.Logits((images * 255).round_().div_(255));
   for (size_t i = 0; i < positions.size(); ++i) {
     const v1::SampleOutcome& outcome = result.outcomes[positions[i]];
     // A random model may decide the other way by chance.
