@@ -22,7 +22,7 @@ RecordedPass Search::RecordExtra(const at::Tensor& some, const at::Tensor& image
   const at::Tensor rows = rows_.index_select(0, some);
   CountRows(counts.forwards, rows, at::ones_like(rows));
   CountRows(counts.extra_forwards, rows, at::ones_like(rows));
-  return victim_.Record(images);
+  return victim_.RecordFew(images);
 }
 
 LossGradient Search::GradientExtra(RecordedPass& pass, const at::Tensor& some,

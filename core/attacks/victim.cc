@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "absl/cleanup/cleanup.h"
 #include "core/base/torch.h"
 
 namespace adamant {
@@ -106,12 +107,11 @@ int64_t Victim::PaddedSize(int64_t rows) const {
   return std::min(size, compute_batch_);
 }
 
-at::Tensor Victim::CallRows(const at::Tensor& all, int64_t begin, int64_t count) const {
+at::Tensor Victim::Padded(const at::Tensor& all, int64_t begin, int64_t count, int64_t size) {
   const at::Tensor rows = all.narrow(0, begin, count);
-  const int64_t missing = PaddedSize(count) - count;
-  if (missing == 0) return rows;
+  if (size == count) return rows;
   std::vector<int64_t> shape = rows.sizes().vec();
-  shape[0] = missing;
+  shape[0] = size - count;
   return at::cat({rows, rows.narrow(0, count - 1, 1).expand(shape)});
 }
 
@@ -156,16 +156,17 @@ RecordedPass::Call Victim::RecordCall(const at::Tensor& images, int64_t begin, i
   return call;
 }
 
-Aims Victim::CallAims(const Aims& aims, int64_t begin, int64_t count) const {
-  Aims rows{CallRows(aims.labels, begin, count)};
-  if (aims.targets.defined()) rows.targets = CallRows(aims.targets, begin, count);
+Aims Victim::PaddedAims(const Aims& aims, int64_t begin, int64_t count, int64_t size) {
+  Aims rows{Padded(aims.labels, begin, count, size)};
+  if (aims.targets.defined()) rows.targets = Padded(aims.targets, begin, count, size);
   return rows;
 }
 
 LossGradient Victim::GradientCall(const RecordedPass::Call& call, const Aims& aims,
                                   const LossFunction& loss, bool last) {
   const at::AutoGradMode grad_mode(true);
-  const at::Tensor value = loss(call.logits, CallAims(aims, call.begin, call.count));
+  const at::Tensor value =
+      loss(call.logits, PaddedAims(aims, call.begin, call.count, call.images.size(0)));
   return Finished(call.logits, value, InputGradient(value, call.images, last), call.count);
 }
 
@@ -189,8 +190,8 @@ LossGradient Victim::JoinedCall(const at::Tensor& images, const Aims& aims, cons
   const at::AutoGradMode grad_mode(true);
   const at::Tensor x = CallRows(images, begin, count).detach().requires_grad_(true);
   const Outputs outputs = model_.ForwardWithTaps(x, loss.taps);
-  const std::vector<at::Tensor> values = loss.values(
-      AsSeen(outputs, loss, CallAims(aims, begin, count), CallRows(rows, begin, count)));
+  const std::vector<at::Tensor> values = loss.values(AsSeen(
+      outputs, loss, PaddedAims(aims, begin, count, x.size(0)), CallRows(rows, begin, count)));
   std::vector<at::Tensor> gradients;
   for (const at::Tensor& value : values) {
     gradients.push_back(InputGradient(value, x, /*last=*/gradients.size() + 1 == values.size()));
@@ -225,8 +226,8 @@ std::vector<at::Tensor> Victim::Values(const at::Tensor& images, const Aims& aim
     const at::AutoGradMode grad_mode(with_graph);
     const at::Tensor x = CallRows(images, begin, count).detach().requires_grad_(with_graph);
     const Outputs outputs = model_.ForwardWithTaps(x, values.taps);
-    const std::vector<at::Tensor> seen = values.values(
-        AsSeen(outputs, values, CallAims(aims, begin, count), CallRows(rows, begin, count)));
+    const std::vector<at::Tensor> seen = values.values(AsSeen(
+        outputs, values, PaddedAims(aims, begin, count, x.size(0)), CallRows(rows, begin, count)));
     parts.resize(seen.size());
     for (size_t i = 0; i < seen.size(); ++i) {
       parts[i].push_back(seen[i].detach().narrow(0, 0, count));
@@ -251,6 +252,13 @@ RecordedPass Victim::Record(const at::Tensor& images) {
   }
   pass.logits_ = at::cat(logits);
   return pass;
+}
+
+RecordedPass Victim::RecordFew(const at::Tensor& images) {
+  const int64_t all = compute_batch_;
+  const absl::Cleanup restore = [&] { compute_batch_ = all; };
+  if (all > 1) compute_batch_ = all / 2;
+  return Record(images);
 }
 
 LossGradient RecordedPass::Gradient(const LossFunction& loss, const Aims& aims, bool last,

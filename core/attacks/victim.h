@@ -91,6 +91,9 @@ class Victim {
   std::vector<at::Tensor> Values(const at::Tensor& images, const Aims& aims, const at::Tensor& rows,
                                  const TapLoss& values);
   RecordedPass Record(const at::Tensor& images);
+  // The same in calls of half the rows: for rows that something of their own singles out, which are
+  // fewer.
+  RecordedPass RecordFew(const at::Tensor& images);
 
   // Called before every network call; throws to stop (see RunControl::Check).
   void set_before_call(std::function<void()> before_call) { before_call_ = std::move(before_call); }
@@ -107,8 +110,13 @@ class Victim {
   int64_t padded_rows() const { return padded_rows_; }  // of forward calls
 
  private:
-  // Rows begin..begin+count of `all`, padded to the call shape.
-  at::Tensor CallRows(const at::Tensor& all, int64_t begin, int64_t count) const;
+  // Rows begin..begin+count of `all`, padded to `size` rows.
+  static at::Tensor Padded(const at::Tensor& all, int64_t begin, int64_t count, int64_t size);
+  static Aims PaddedAims(const Aims& aims, int64_t begin, int64_t count, int64_t size);
+  // The same, padded to the call shape.
+  at::Tensor CallRows(const at::Tensor& all, int64_t begin, int64_t count) const {
+    return Padded(all, begin, count, PaddedSize(count));
+  }
   int64_t CallSize(int64_t rows) const { return compute_batch_ > 0 ? compute_batch_ : rows; }
   int64_t PaddedSize(int64_t rows) const;  // of the call that takes the last `rows`
   void BeginCall(int64_t begin, int64_t count);
@@ -116,7 +124,6 @@ class Victim {
                                 const at::Tensor& slopes = {});
   LossGradient GradientCall(const RecordedPass::Call& call, const Aims& aims,
                             const LossFunction& loss, bool last);
-  Aims CallAims(const Aims& aims, int64_t begin, int64_t count) const;
   LossGradient JoinedCall(const at::Tensor& images, const Aims& aims, const at::Tensor& rows,
                           int64_t begin, int64_t count, const TapLoss& loss);
   friend class RecordedPass;
@@ -124,7 +131,7 @@ class Victim {
   Model& model_;
   RandomModel* const random_;  // the same, or null
   const FrozenModel frozen_;
-  const int64_t compute_batch_;
+  int64_t compute_batch_;
   const Tail tail_;
   std::function<void()> before_call_;
   std::optional<ModelNoise> noise_;

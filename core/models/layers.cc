@@ -3,11 +3,9 @@
 
 #include <cmath>
 
-#include "absl/strings/str_cat.h"
 #include "core/base/rng.h"
 #include "core/base/torch.h"
 #include "core/models/image_conv.h"
-#include "core/models/relu_max_pool.h"
 
 namespace adamant {
 namespace {
@@ -134,27 +132,5 @@ at::Tensor MaxPool(const at::Tensor& x, int64_t kernel, int64_t stride, int64_t 
 }
 
 at::Tensor GlobalAveragePool(const at::Tensor& x) { return x.mean({2, 3}); }
-
-at::Tensor Pass::Tap(const std::string& name, const at::Tensor& value) const {
-  return visit_ ? visit_(name, value.to(at::kFloat)).to(value.scalar_type()) : value;
-}
-
-at::Tensor Pass::Relu(const at::Tensor& x) const {
-  return leak_.defined() ? LeakyBackwardRelu(x, leak_) : at::relu(x);
-}
-
-at::Tensor Pass::ReluMaxPool(const at::Tensor& x, const std::string& tap) const {
-  if (!visit_ || tap.empty()) return adamant::ReluMaxPool(x, leak_);
-  return MaxPool(Tap(tap, Relu(x)), 2, 2);
-}
-
-at::Tensor Pass::Dropout(const at::Tensor& x, double p) {
-  if (!training_ || p <= 0) return x;
-  at::Tensor uniform = torch::empty(x.sizes());
-  Rng(seed_, absl::StrCat("dropout:", step_), 0)
-      .Uniform({.step = call_, .draw = dropout_layers_++},
-               {uniform.mutable_data_ptr<float>(), static_cast<size_t>(uniform.numel())});
-  return x * uniform.ge(p).to(x.options()).div_(1 - p);
-}
 
 }  // namespace adamant

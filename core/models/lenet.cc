@@ -4,7 +4,7 @@
 //   linear ->1024, ReLU [logits_in]; dropout `drop`; linear 1024->K.
 // Weights start as truncated normals of deviation 0.1, biases at 0.1. `bn` adds batch normalisation
 // behind the convolutions and the first linear layer.
-#include "core/models/layers.h"
+#include "core/models/network.h"
 
 namespace adamant {
 namespace {

@@ -3,7 +3,7 @@
 //   conv3x3 C->w, BN, ReLU [a1]; max 2; conv3x3 w->2w, BN, ReLU [a2]; conv3x3 2w->2w, BN, ReLU
 //   [a3]; max 2; conv3x3 2w->4w, BN, ReLU [a4 = last_conv, penultimate]; GAP; linear 4w->K.
 #include "absl/strings/str_cat.h"
-#include "core/models/layers.h"
+#include "core/models/network.h"
 
 namespace adamant {
 namespace {

@@ -7,7 +7,7 @@
 //   convex      conv4x4 stride 2 pad 1 1->16, conv4x4 stride 2 pad 1 16->32 [last_conv], linear
 //               1568->100, 100->K (Wong and Kolter 2018)
 // ReLU behind every layer but the last.
-#include "core/models/layers.h"
+#include "core/models/network.h"
 
 namespace adamant {
 namespace {

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <cmath>
+#include "core/models/network.h"
+
 #include <stdexcept>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "common/status_macros.h"
+#include "core/base/rng.h"
 #include "core/base/torch.h"
-#include "core/models/layers.h"
+#include "core/models/relu_max_pool.h"
 
 namespace adamant {
 namespace {
@@ -46,6 +48,28 @@ ModelShape ShapeOr(ModelShape shape, const ModelShape& own) {
   if (shape.width == 0) shape.width = own.width;
   if (shape.num_classes == 0) shape.num_classes = own.num_classes;
   return shape;
+}
+
+at::Tensor Pass::Tap(const std::string& name, const at::Tensor& value) const {
+  return visit_ ? visit_(name, value.to(at::kFloat)).to(value.scalar_type()) : value;
+}
+
+at::Tensor Pass::Relu(const at::Tensor& x) const {
+  return leak_.defined() ? LeakyBackwardRelu(x, leak_) : at::relu(x);
+}
+
+at::Tensor Pass::ReluMaxPool(const at::Tensor& x, const std::string& tap) const {
+  if (!visit_ || tap.empty()) return adamant::ReluMaxPool(x, leak_);
+  return MaxPool(Tap(tap, Relu(x)), 2, 2);
+}
+
+at::Tensor Pass::Dropout(const at::Tensor& x, double p) {
+  if (!training_ || p <= 0) return x;
+  at::Tensor uniform = torch::empty(x.sizes());
+  Rng(seed_, absl::StrCat("dropout:", step_), 0)
+      .Uniform({.step = call_, .draw = dropout_layers_++},
+               {uniform.mutable_data_ptr<float>(), static_cast<size_t>(uniform.numel())});
+  return x * uniform.ge(p).to(x.options()).div_(1 - p);
 }
 
 Network::Network(const Params& params, const ModelShape& shape, uint64_t seed) : weights_(seed) {

@@ -7,7 +7,7 @@
 #include <stdexcept>
 
 #include "absl/strings/str_cat.h"
-#include "core/models/layers.h"
+#include "core/models/network.h"
 
 namespace adamant {
 namespace {

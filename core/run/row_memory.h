@@ -16,7 +16,7 @@ struct RowMemory {
   int64_t Of(int64_t rows) const { return fixed + per_row * rows; }
 };
 
-// The model must be on the CPU. Six rows go forward and backward; calls are not counted anywhere.
+// The model must be on the CPU. Seven rows go forward and backward; calls are not counted anywhere.
 RowMemory MeasureRowMemory(Model& model);
 
 // `rows`, halved until a call fits into 60 % of `budget` bytes; at least 1.

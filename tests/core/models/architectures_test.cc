@@ -5,7 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/base/torch.h"
-#include "core/models/layers.h"
+#include "core/models/network.h"
 
 namespace adamant {
 namespace {

@@ -24,12 +24,12 @@ TEST(RowMemory, GrowsWithTheArea) {
   EXPECT_NEAR(static_cast<double>(large.per_row) / static_cast<double>(small.per_row), 4, 0.2);
 }
 
-// Twelve maps of 64x32x32 floats alone (the input of each ReLU and normalisation of the first
-// stage) are 3 MiB.
+// ResNet-18 keeps the output of each ReLU: 5 maps of 64x32x32 floats, 4 of half that size, 4 of a
+// quarter and 4 of an eighth are 2.125 MiB.
 TEST(RowMemory, HoldsWhatTheBackwardPassNeeds) {
   const RowMemory memory = MeasureRowMemory(*Zoo("resnet", {3, 32, 32, 10}));
-  EXPECT_GT(memory.per_row, 3 << 20);
-  EXPECT_LT(memory.per_row, 12 << 20);
+  EXPECT_GE(memory.per_row, 17 << 17);
+  EXPECT_LT(memory.per_row, 6 << 20);
 }
 
 TEST(RowMemory, IsTheSameTwice) {
