@@ -102,6 +102,7 @@ NormalisedConv::NormalisedConv(Weights& weights, const std::string& conv_name,
 
 at::Tensor NormalisedConv::operator()(const at::Tensor& x, bool training) const {
   if (training || conv_.weight.requires_grad() || norm_.weight.requires_grad()) {
+    product_ = {};  // training moves the statistics without a change of their version
     return norm_(conv_(x), training);
   }
   Multiply();

@@ -20,9 +20,12 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr int64_t kCallsInFlight = 8;  // samples in flight = this many calls, by default
-// Claims come a few at a time: calls that verify them have this share of the rows of a call, always
-// the same number, so that a verification does not depend on what is claimed beside it.
-constexpr int64_t kVerifyShare = 8;
+
+// Rows of a call that verifies. Claims come a few at a time, so there are fewer than in other
+// calls, but always the same number: a verification does not depend on what is claimed beside it.
+int64_t VerifyRows(int64_t compute_batch) {
+  return std::clamp<int64_t>(compute_batch / 8, std::min<int64_t>(8, compute_batch), compute_batch);
+}
 
 double SecondsSince(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
@@ -43,8 +46,7 @@ class Evaluation {
         batch_size_(options.batch_size > 0 ? options.batch_size : kCallsInFlight * compute_batch_),
         device_(options.device),
         caller_(model, compute_batch_, [this] { control_.Check(); }),
-        verifier_(model, std::max<int64_t>(1, compute_batch_ / kVerifyShare),
-                  [this] { control_.Check(); }),
+        verifier_(model, VerifyRows(compute_batch_), [this] { control_.Check(); }),
         state_(samples.size, instances, options) {}
 
   absl::StatusOr<EvaluationResult> Run();

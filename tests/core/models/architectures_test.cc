@@ -223,6 +223,16 @@ TEST(NormalisedConv, FollowsItsWeights) {
   EXPECT_TRUE(at::allclose(made.layer(x, false), made.InTwoSteps(x), 1e-5, 1e-5));
 }
 
+// Batch normalisation moves its statistics without a new version of them.
+TEST(NormalisedConv, FollowsATraining) {
+  const NormalisedLayer made;
+  made.Freeze();
+  const at::Tensor x = at::rand({3, 2, 6, 6});
+  made.layer(x, false);
+  made.layer(x, true);
+  EXPECT_TRUE(at::allclose(made.layer(x, false), made.InTwoSteps(x), 1e-5, 1e-5));
+}
+
 TEST(NormalisedConv, LearnsWhereItIsNotFrozen) {
   const NormalisedLayer made;
   const at::Tensor before = made.layer.norm().running_mean.clone();
