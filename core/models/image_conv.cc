@@ -15,7 +15,8 @@ using torch::autograd::variable_list;
 
 constexpr int64_t kFewChannels = 4;
 
-bool HasFewChannels(const at::Tensor& x, const at::Tensor& weight, int64_t stride) {
+// Whether the gradient for x is wanted, and quicker as a matrix product.
+bool PaysOff(const at::Tensor& x, const at::Tensor& weight, int64_t stride) {
   const bool wanted = at::GradMode::is_enabled() && x.requires_grad() && !weight.requires_grad();
   return wanted && stride == 1 && x.size(1) <= kFewChannels && weight.size(2) == weight.size(3) &&
          x.device().is_cpu() && x.scalar_type() == at::kFloat;
@@ -70,7 +71,7 @@ at::Tensor ImageConv(const at::Tensor& x, const at::Tensor& weight, const at::Te
                      int64_t stride, int64_t padding) {
   const std::optional<at::Tensor> given =
       bias.defined() ? std::optional<at::Tensor>(bias) : std::nullopt;
-  if (HasFewChannels(x, weight, stride)) return ConvFunction::apply(x, weight, given, padding);
+  if (PaysOff(x, weight, stride)) return ConvFunction::apply(x, weight, given, padding);
   return at::conv2d(x, weight, given, stride, padding);
 }
 
