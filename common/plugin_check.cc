@@ -3,6 +3,7 @@
 
 #include <cmath>
 
+#include "absl/algorithm/container.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -77,6 +78,16 @@ std::string ValueProblem(const v1::ParamInfo& param, const Value& value) {
   }
 }
 
+// A single number or text where a list is expected is a list of one.
+Value AsTyped(const v1::ParamInfo& param, const Value& value) {
+  const bool single = (param.type() == v1::REAL_LIST && value.has_number_value()) ||
+                      (param.type() == v1::TEXT_LIST && value.has_string_value());
+  if (!single) return value;
+  Value list;
+  *list.mutable_list_value()->add_values() = value;
+  return list;
+}
+
 const v1::ParamInfo* FindParam(const v1::PluginInfo& info, absl::string_view name) {
   for (const v1::ParamInfo& param : info.params()) {
     if (param.name() == name) return &param;
@@ -115,6 +126,10 @@ const v1::PluginInfo* FindPlugin(const v1::PluginFamily& family, absl::string_vi
   return nullptr;
 }
 
+bool HasTrait(const v1::PluginInfo* plugin, absl::string_view trait) {
+  return plugin != nullptr && absl::c_linear_search(plugin->traits(), trait);
+}
+
 v1::PluginSpec NormalizePluginSpec(const v1::PluginSpec& spec, const v1::PluginFamily& family,
                                    absl::string_view field, std::vector<Violation>& violations) {
   const std::string path(field);
@@ -134,7 +149,7 @@ v1::PluginSpec NormalizePluginSpec(const v1::PluginSpec& spec, const v1::PluginF
   }
   const Struct preset = PresetParams(*info, spec.params(), path, violations);
   for (const auto& [name, value] : preset.fields()) params[name] = value;
-  for (const auto& [name, value] : spec.params().fields()) {
+  for (const auto& [name, given] : spec.params().fields()) {
     if (name == kPreset && info->presets_size() > 0) continue;
     const std::string where = absl::StrCat(path, ".params.", name.substr(0, 64));
     const v1::ParamInfo* param = FindParam(*info, name);
@@ -142,7 +157,10 @@ v1::PluginSpec NormalizePluginSpec(const v1::PluginSpec& spec, const v1::PluginF
       violations.push_back({where, "BAD_PARAMETER",
                             UnknownNameMessage(absl::StrCat("parameter of ", spec.name()), name,
                                                ParamNames(*info))});
-    } else if (std::string problem = ValueProblem(*param, value); !problem.empty()) {
+      continue;
+    }
+    const Value value = AsTyped(*param, given);
+    if (const std::string problem = ValueProblem(*param, value); !problem.empty()) {
       violations.push_back(
           {where, "BAD_PARAMETER", absl::StrCat(spec.name(), ".", name, " ", problem)});
     } else {

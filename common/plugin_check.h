@@ -22,6 +22,9 @@ struct Violation {
 // The plug-in called `name`, or nullptr.
 const v1::PluginInfo* FindPlugin(const v1::PluginFamily& family, absl::string_view name);
 
+// False for nullptr.
+bool HasTrait(const v1::PluginInfo* plugin, absl::string_view trait);
+
 // Returns `spec` with the preset and every default filled in; appends to `violations` what is wrong
 // with it: unknown name, unknown parameter, wrong type, value out of range, missing required
 // parameter. `field` is the path of `spec`.

@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // `adamant attack`
+#include <set>
+
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_split.h"
+#include "client/cli/attack_shards.h"
 #include "client/cli/exit_code.h"
 #include "client/cli/names.h"
 #include "client/cli/submit.h"
+#include "common/plugin_check.h"
 #include "common/status_macros.h"
 
 namespace adamant {
@@ -22,6 +26,8 @@ struct AttackFlags {
   std::optional<double> declared_clean, declared_certified;
   bool no_cascade = false;
   std::string outputs;
+  std::optional<int> shards;
+  std::vector<std::string> merge;
 };
 
 // What runs where no attack is named. The portfolio searches LINF balls only.
@@ -29,14 +35,34 @@ std::string DefaultAttack(const v1::AttackSpec& spec) {
   return spec.attacks(0).threat().norm() == v1::LINF ? "portfolio" : "autoattack";
 }
 
+// Attacks with a budget of their own take no threat model.
+absl::StatusOr<std::set<std::string>> AttacksWithoutBall(Session& session) {
+  ASSIGN_OR_RETURN(Client * client, session.client());
+  ASSIGN_OR_RETURN(const v1::Capabilities capabilities, client->GetCapabilities());
+  std::set<std::string> names;
+  for (const v1::PluginFamily& family : capabilities.families()) {
+    if (family.name() != "attack") continue;
+    for (const v1::PluginInfo& attack : family.plugins()) {
+      if (HasTrait(&attack, "no_ball")) names.insert(attack.name());
+    }
+  }
+  return names;
+}
+
 absl::Status ApplyAttacks(const AttackFlags& flags, const std::vector<TypedPlugin>& plugins,
-                          v1::AttackSpec& spec) {
+                          Session& session, v1::AttackSpec& spec) {
   const auto attacks = AllPlugins(plugins, "attack");
   if (!attacks.empty()) spec.clear_attacks();
   for (const v1::PluginSpec& attack : attacks) *spec.add_attacks()->mutable_attack() = attack;
   const bool unnamed = spec.attacks().empty();
   if (unnamed) spec.add_attacks();
+  // Beside others they are left alone; on their own the server says that the flags have no use.
+  std::set<std::string> without_ball;
+  if (spec.attacks_size() > 1) {
+    ASSIGN_OR_RETURN(without_ball, AttacksWithoutBall(session));
+  }
   for (v1::AttackEntry& entry : *spec.mutable_attacks()) {
+    if (without_ball.contains(entry.attack().name())) continue;
     if (!flags.threat.epsilon.empty()) entry.clear_epsilons();
     RETURN_IF_ERROR(ApplyThreat(flags.threat, *entry.mutable_threat(), entry.mutable_epsilons()));
   }
@@ -73,8 +99,19 @@ absl::Status ApplyRun(const AttackFlags& flags, v1::AttackSpec& spec) {
   return absl::OkStatus();
 }
 
+absl::StatusOr<int> Merge(const AttackFlags& flags, bool named, Session& session) {
+  if (named || !flags.submit.file.empty() || flags.shards.has_value()) {
+    return UsageError("--merge takes model, data and attacks from the shards; do not name them");
+  }
+  v1::JobSpec job;
+  ASSIGN_OR_RETURN(*job.mutable_attack(), MergeSpec(session, flags.merge));
+  RETURN_IF_ERROR(ApplyRun(flags, *job.mutable_attack()));
+  return SubmitJob(session, flags.submit, *job.mutable_attack(), job);
+}
+
 absl::StatusOr<int> Attack(const CLI::App& app, const AttackFlags& flags, Session& session) {
   ASSIGN_OR_RETURN(const std::vector<TypedPlugin> plugins, BindParams(CollectTyped(app)));
+  if (!flags.merge.empty()) return Merge(flags, !plugins.empty(), session);
   v1::JobSpec job;
   v1::AttackSpec& spec = *job.mutable_attack();
   RETURN_IF_ERROR(LoadSpecFile(flags.submit, spec));
@@ -90,8 +127,11 @@ absl::StatusOr<int> Attack(const CLI::App& app, const AttackFlags& flags, Sessio
     ASSIGN_OR_RETURN(*spec.mutable_data(), ResolveData(session, *data));
   }
   RETURN_IF_ERROR(ApplySelection(flags.select, *spec.mutable_data()));
-  RETURN_IF_ERROR(ApplyAttacks(flags, plugins, spec));
+  RETURN_IF_ERROR(ApplyAttacks(flags, plugins, session, spec));
   RETURN_IF_ERROR(ApplyRun(flags, spec));
+  if (flags.shards.value_or(1) > 1) {
+    return SubmitShards(session, flags.submit, *flags.shards, job);
+  }
   return SubmitJob(session, flags.submit, spec, job);
 }
 
@@ -136,6 +176,14 @@ void AddAttack(CLI::App& root, Commands& commands) {
   app->add_option("--outputs", flags->outputs,
                   "comma list of summary, sample_table, adversarial_examples, curves")
       ->group("How");
+  app->add_option("--shards", flags->shards,
+                  "divide the samples among so many jobs, which run side by side; with --wait or "
+                  "--watch their results are merged into one report")
+      ->check(CLI::Range(1, 32))
+      ->group("Shards");
+  app->add_option("--merge", flags->merge, "comma list of the jobs of all shards: merge them now")
+      ->delimiter(',')
+      ->group("Shards");
   AddSubmitFlags(*app, flags->submit);
   app->footer(
       "Examples:\n"

@@ -53,7 +53,7 @@ absl::StatusOr<v1::DataSource> BuiltinData(Session& session, const v1::PluginSpe
   for (const v1::PluginFamily& family : capabilities.families()) {
     if (family.name() != "dataset") continue;
     for (const v1::PluginInfo& reader : family.plugins()) {
-      const bool no_files = absl::c_linear_search(reader.traits(), "no_files");
+      const bool no_files = HasTrait(&reader, "no_files");
       if (no_files) known.push_back(reader.name());
       if (reader.name() != typed.name()) continue;
       if (!no_files) {

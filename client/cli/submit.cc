@@ -38,16 +38,6 @@ const google::protobuf::Message& SpecOf(const v1::JobSpec& spec) {
   return spec.explain();
 }
 
-int FinishDryRun(Session& session, const v1::Job& job) {
-  google::protobuf::util::JsonPrintOptions options;
-  options.add_whitespace = true;
-  options.preserve_proto_field_names = true;
-  std::string text;
-  (void)google::protobuf::util::MessageToJsonString(SpecOf(job.spec()), &text, options);
-  session.Note("the specification is valid; nothing was submitted. With every default filled in:");
-  return session.Finish(job, text, "");
-}
-
 void SayNextSteps(Session& session, const v1::Job& job) {
   const absl::string_view uid = absl::StripPrefix(job.name(), "jobs/");
   if (job.state() == v1::PAUSED) {
@@ -58,6 +48,16 @@ void SayNextSteps(Session& session, const v1::Job& job) {
 }
 
 }  // namespace
+
+int FinishDryRun(Session& session, const v1::Job& job) {
+  google::protobuf::util::JsonPrintOptions options;
+  options.add_whitespace = true;
+  options.preserve_proto_field_names = true;
+  std::string text;
+  (void)google::protobuf::util::MessageToJsonString(SpecOf(job.spec()), &text, options);
+  session.Note("the specification is valid; nothing was submitted. With every default filled in:");
+  return session.Finish(job, text, "");
+}
 
 absl::StatusOr<v1::SubmitOptions> OptionsOf(const SubmitFlags& flags) {
   v1::SubmitOptions options;
@@ -216,14 +216,20 @@ absl::Status LoadSpecFile(const SubmitFlags& flags, google::protobuf::Message& s
   return flags.file.empty() ? absl::OkStatus() : LoadSpec(flags.file, spec);
 }
 
-absl::StatusOr<int> SubmitJob(Session& session, const SubmitFlags& flags,
-                              google::protobuf::Message& spec, v1::JobSpec& job,
-                              const OnFinished& finished) {
+absl::StatusOr<v1::SubmitOptions> PrepareSubmit(Session& session, const SubmitFlags& flags,
+                                                google::protobuf::Message& spec) {
   if (flags.watch && flags.wait) return UsageError("--watch and --wait exclude each other");
   RETURN_IF_ERROR(ApplySettings(flags.settings, spec));
   ASSIGN_OR_RETURN(const v1::SubmitOptions options, OptionsOf(flags));
   RETURN_IF_ERROR(UploadSpecFiles(
       spec, [&](const std::string& path) { return UploadFile(session, path, path); }));
+  return options;
+}
+
+absl::StatusOr<int> SubmitJob(Session& session, const SubmitFlags& flags,
+                              google::protobuf::Message& spec, v1::JobSpec& job,
+                              const OnFinished& finished) {
+  ASSIGN_OR_RETURN(const v1::SubmitOptions options, PrepareSubmit(session, flags, spec));
   ASSIGN_OR_RETURN(Client * client, session.client());
   ASSIGN_OR_RETURN(const v1::Job submitted, client->Submit(job, options));
   if (flags.dry_run) return FinishDryRun(session, submitted);

@@ -64,9 +64,15 @@ absl::StatusOr<int> ParseEnum(absl::string_view flag, absl::string_view text,
 // Loads -f into `spec` when given.
 absl::Status LoadSpecFile(const SubmitFlags& flags, google::protobuf::Message& spec);
 
+// Applies --set and uploads the files that the spec names.
+absl::StatusOr<v1::SubmitOptions> PrepareSubmit(Session& session, const SubmitFlags& flags,
+                                                google::protobuf::Message& spec);
+// Prints what --dry-run found.
+int FinishDryRun(Session& session, const v1::Job& job);
+
 using OnFinished = std::function<absl::Status(Session&, const v1::Job&)>;
 
-// Applies --set, uploads the files that the spec names, submits, and follows.
+// Prepares, submits, and follows.
 absl::StatusOr<int> SubmitJob(Session& session, const SubmitFlags& flags,
                               google::protobuf::Message& spec, v1::JobSpec& job,
                               const OnFinished& finished = {});

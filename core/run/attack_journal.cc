@@ -156,7 +156,7 @@ void AttackJournal::Keep(const BatchRecord& batch) {
   parts_.push_back(std::move(part));
 }
 
-std::string AttackJournal::Serialize() const {
+std::string AttackJournal::Serialize(const std::map<std::string, std::string>& about) const {
   std::vector<at::Tensor> batches, integers, reals, images;
   std::vector<double> seconds;
   std::vector<int64_t> image_of;
@@ -175,6 +175,10 @@ std::string AttackJournal::Serialize() const {
   const auto joined = [](const std::vector<at::Tensor>& parts, at::ScalarType type) {
     return parts.empty() ? at::empty({0, 0}, type) : at::cat(parts);
   };
+  std::map<std::string, std::string> metadata = about;
+  metadata["schema"] = kSchema;
+  metadata["config_hash"] = config_hash_;
+  metadata["work_repeated"] = absl::StrCat(work_repeated_);
   return WriteSafetensors(
       {{"batches", joined(batches, at::kLong)},
        {"seconds", Table(seconds, static_cast<int64_t>(seconds.size())).flatten()},
@@ -182,14 +186,13 @@ std::string AttackJournal::Serialize() const {
        {"reals", joined(reals, at::kDouble)},
        {"image_of", Table(image_of, static_cast<int64_t>(image_of.size())).flatten()},
        {"images", images.empty() ? at::empty({0, 1, 1, 1}) : at::cat(images)}},
-      {{"schema", kSchema},
-       {"config_hash", config_hash_},
-       {"work_repeated", absl::StrCat(work_repeated_)}});
+      metadata);
 }
 
 absl::Status AttackJournal::Restore(std::shared_ptr<const FileView> file) {
   const absl::Status status = Read(std::move(file));
   unsaved_ = 0;
+  restored_ = status.ok();
   if (status.ok()) return status;
   parts_.clear();
   samples_ = 0;
@@ -243,6 +246,17 @@ std::vector<const BatchRecord*> AttackJournal::Batches(int64_t run, int64_t inst
     if (part->batch.run == run && part->batch.instance == instance) out.push_back(&part->batch);
   }
   return out;
+}
+
+std::vector<const BatchRecord*> AttackJournal::AllBatches() const {
+  std::vector<const BatchRecord*> out;
+  for (const auto& part : parts_) out.push_back(&part->batch);
+  return out;
+}
+
+void AttackJournal::Take(const BatchRecord& batch) {
+  Keep(batch);
+  unsaved_ -= static_cast<int64_t>(batch.samples.size());
 }
 
 bool AttackJournal::Due() const {

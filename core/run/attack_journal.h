@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -32,8 +33,14 @@ class AttackJournal {
   // configuration, DATA_LOSS when they cannot be read.
   absl::Status Restore(std::shared_ptr<const FileView> file);
 
+  // Takes over a batch that another job finished.
+  void Take(const BatchRecord& batch);
+
   // Finished batches of one instance, in order.
   std::vector<const BatchRecord*> Batches(int64_t run, int64_t instance) const;
+  std::vector<const BatchRecord*> AllBatches() const;
+  // Whether an earlier attempt of this job finished a part of `run`.
+  bool Resumes(int64_t run) const { return restored_ && !Batches(run, 0).empty(); }
 
   absl::Status Append(const BatchRecord& batch);
   absl::Status Flush();  // saves what is new
@@ -43,6 +50,10 @@ class AttackJournal {
     dirty_ = true;
   }
 
+  // What is saved, with `about` beside what the journal says of itself.
+  std::string Serialize(const std::map<std::string, std::string>& about = {}) const;
+
+  const std::string& config_hash() const { return config_hash_; }
   int64_t work_repeated() const { return work_repeated_; }
 
  private:
@@ -56,11 +67,11 @@ class AttackJournal {
   absl::Status Read(std::shared_ptr<const FileView> file);
   void Keep(const BatchRecord& batch);
   bool Due() const;
-  std::string Serialize() const;
 
   const std::string config_hash_;
   const Save save_;
   std::vector<std::unique_ptr<Part>> parts_;
+  bool restored_ = false;
   bool dirty_ = false;
   int64_t samples_ = 0;
   int64_t unsaved_ = 0;

@@ -24,6 +24,17 @@ double DistanceIn(Norm norm, const Distances& found) {
 
 }  // namespace
 
+void AddTotals(const BatchRecord& batch, BatchRecord& to) {
+  to.run = batch.run;
+  to.instance = batch.instance;
+  to.forwards += batch.forwards;
+  to.backwards += batch.backwards;
+  to.padded_rows += batch.padded_rows;
+  to.judge_forwards += batch.judge_forwards;
+  to.judge_padded_rows += batch.judge_padded_rows;
+  to.seconds += batch.seconds;
+}
+
 std::vector<AttackRecord> Records(const AttackResult& done, const VerifyingJudge& judge,
                                   absl::Span<const int64_t> positions) {
   const SampleCounts& counts = done.counts;

@@ -51,6 +51,9 @@ struct BatchRecord {
   double seconds = 0;
 };
 
+// Adds everything but the samples to the batch of the same run and instance, `to`.
+void AddTotals(const BatchRecord& batch, BatchRecord& to);
+
 // What the attack and the judge say about the samples at `positions`, in the order of the batch.
 std::vector<AttackRecord> Records(const AttackResult& done, const VerifyingJudge& judge,
                                   absl::Span<const int64_t> positions);

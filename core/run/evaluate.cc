@@ -22,6 +22,7 @@
 #include "core/run/fingerprint.h"
 #include "core/run/inputs.h"
 #include "core/run/search_model.h"
+#include "core/run/shards.h"
 #include "core/run/validity.h"
 
 namespace adamant {
@@ -110,7 +111,14 @@ absl::StatusOr<v1::BlobRef> Publish(RunContext& context, const std::string& role
 
 absl::Status WriteFiles(const EvaluationResult& result, const Samples& samples,
                         const std::vector<AttackInstance>& instances, const v1::AttackSpec& spec,
-                        RunContext& context, v1::AttackReport& report) {
+                        const AttackJournal& journal, RunContext& context,
+                        v1::AttackReport& report) {
+  if (spec.has_shard()) {
+    ASSIGN_OR_RETURN(
+        *report.mutable_shard_records(),
+        Publish(context, "shard_records", "shard_records.safetensors", "application/octet-stream",
+                SerializeShard(journal, spec.shard(), result.compute_batch)));
+  }
   const std::map<std::string, std::string> metadata = {
       {"source_model_digest", report.model_sha256()},
       {"dataset_digest", report.data_digest()},
@@ -228,6 +236,25 @@ void Describe(const DataSlice& data, const EvaluationOptions& options, RunContex
   report.set_compute_batch(static_cast<int32_t>(options.compute_batch));
 }
 
+// What is open until all shards are merged.
+void DescribeShard(const v1::Shard& shard, v1::AttackReport& report) {
+  *report.mutable_shard() = shard;
+  report.set_selection(absl::StrCat(report.selection(), ", ", ShardText(shard)));
+  report.set_verdict(v1::UNCHECKED);
+  report.set_verdict_reason(
+      absl::StrCat(ShardText(shard), ": checks and analyses belong to the merged report"));
+}
+
+// What a merged report cannot have in common with one of an evaluation in one piece.
+void NoteCohorts(const std::vector<AttackInstance>& instances, v1::AttackReport& report) {
+  for (const AttackInstance& instance : instances) {
+    if (!instance.cohorts) continue;
+    report.add_notes(absl::StrCat(instance.name, ": searched ", kCohortSize,
+                                  " samples of one shard at a time; in one piece it divides its "
+                                  "passes among other samples"));
+  }
+}
+
 // Takes over what an earlier attempt finished. Work that cannot be taken over is done again.
 absl::Status Restore(RunContext& context, AttackJournal& journal) {
   const std::shared_ptr<const FileView> file = context.resume();
@@ -291,15 +318,21 @@ absl::Status Evaluate(const v1::AttackSpec& spec, RunContext& context, v1::Attac
   return EvaluateModel(*model, data, spec, context, report);
 }
 
-absl::Status EvaluateModel(Model& model, const DataSlice& data, const v1::AttackSpec& spec,
+absl::Status EvaluateModel(Model& model, const DataSlice& selected, const v1::AttackSpec& spec,
                            RunContext& context, v1::AttackReport& report) {
   const Clock::time_point start = Clock::now();
   RETURN_IF_ERROR(CheckServed(spec));
   const ModelShape& shape = model.info().shape;
-  RETURN_IF_ERROR(CheckFits(data.dataset->info(), shape, "data"));
+  RETURN_IF_ERROR(CheckFits(selected.dataset->info(), shape, "data"));
   ASSIGN_OR_RETURN(const std::vector<AttackInstance> instances,
                    MakeInstances(spec.attacks(), shape, spec.mode() == v1::MIN_NORM));
+  RETURN_IF_ERROR(CheckShard(spec, instances));
+  ASSIGN_OR_RETURN(const std::vector<ShardRecords> shards, OpenShards(spec, context));
+  const DataSlice data = ShardOf(selected, spec);
   EvaluationOptions options = MakeOptions(spec, context, data.size());
+  if (!shards.empty() && spec.compute_batch() == 0) {
+    options.compute_batch = shards[0].compute_batch;
+  }
   const Samples samples = SamplesOf(data);
   const RunControl control = context.Control();
   options.compute_batch = ComputeBatch(options, model);  // the checks below take the same
@@ -308,7 +341,8 @@ absl::Status EvaluateModel(Model& model, const DataSlice& data, const v1::Attack
   AttackJournal journal(report.config_hash(), [&](int64_t step, absl::string_view bytes) {
     return context.SaveCheckpoint(step, bytes);
   });
-  RETURN_IF_ERROR(Restore(context, journal));
+  RETURN_IF_ERROR(shards.empty() ? Restore(context, journal)
+                                 : MergeShards(shards, data, shape, journal));
   ASSIGN_OR_RETURN(const std::unique_ptr<CraftedSet> crafted,
                    OpenCrafted(spec, instances, data.ids, context));
   options.crafted = crafted.get();
@@ -319,13 +353,18 @@ absl::Status EvaluateModel(Model& model, const DataSlice& data, const v1::Attack
                    RunSeeds(model, samples, instances, options, journal, control, spec, report));
   FillReport(result, instances, spec, shape.num_classes, report);
   FillTables(result, instances, spec, shape.num_classes, report);
+  if (!shards.empty()) NoteCohorts(instances, report);
   report.set_protocol(Protocol(instances));
   report.set_search_precision(search.precision);
   if (!search.note.empty()) report.add_notes(search.note);
-  RETURN_IF_ERROR(WriteFiles(result, samples, instances, spec, context, report));
-  RETURN_IF_ERROR(RunAnalyses(model, data, spec, options, control, context, report));
-  RETURN_IF_ERROR(
-      RunValidityChecks({model, samples, spec, instances, options, result, control}, report));
+  RETURN_IF_ERROR(WriteFiles(result, samples, instances, spec, journal, context, report));
+  if (spec.has_shard()) {
+    DescribeShard(spec.shard(), report);
+  } else {
+    RETURN_IF_ERROR(RunAnalyses(model, data, spec, options, control, context, report));
+    RETURN_IF_ERROR(
+        RunValidityChecks({model, samples, spec, instances, options, result, control}, report));
+  }
   report.set_seconds(std::chrono::duration<double>(Clock::now() - start).count());
   return absl::OkStatus();
 }

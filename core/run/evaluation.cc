@@ -130,7 +130,7 @@ absl::Status Evaluation::CleanPass() {
   }
   // A resume needs the clean pass again: the same rows, counted once.
   state_.CountRows(caller_.forwards(), caller_.padded_rows());
-  if (options_.journal != nullptr && !options_.journal->Batches(options_.run, 0).empty()) {
+  if (options_.journal != nullptr && options_.journal->Resumes(options_.run)) {
     options_.journal->AddRepeated(caller_.forwards());
   }
   return absl::OkStatus();

@@ -40,11 +40,6 @@ bool IsUuid4(absl::string_view text) {
   return IsUuid(text) && text[14] == '4' && absl::StrContains("89abAB", text.substr(19, 1));
 }
 
-bool HasTrait(const v1::PluginInfo* plugin, absl::string_view trait) {
-  return plugin != nullptr && std::find(plugin->traits().begin(), plugin->traits().end(), trait) !=
-                                  plugin->traits().end();
-}
-
 std::string NormName(v1::Norm norm) { return absl::AsciiStrToLower(v1::Norm_Name(norm)); }
 
 }  // namespace
@@ -309,7 +304,7 @@ void SpecChecker::CheckAttackChoice(const std::string& field, v1::PluginSpec& at
                                     v1::ThreatModel& threat, bool inner) {
   const v1::PluginInfo* plugin = FindPlugin(Family("attack"), attack.name());
   CheckPlugin(absl::StrCat(field, "attack"), "attack", attack);
-  if (!inner && plugin != nullptr && HasTrait(plugin, "no_ball")) {
+  if (!inner && HasTrait(plugin, "no_ball")) {
     if (threat.norm() != v1::NORM_UNSPECIFIED)
       Bad(absl::StrCat(field, "threat.norm"),
           absl::StrCat("attack \"", plugin->name(),
@@ -351,19 +346,6 @@ void SpecChecker::CheckEntry(const std::string& field, v1::AttackEntry& entry) {
     CheckEpsilon(where, entry.threat().norm(), entry.epsilons(i));
     if (i > 0 && !(entry.epsilons(i) > entry.epsilons(i - 1))) Bad(where, "must be ascending");
   }
-}
-
-// A crafted set belongs to the attacks that replay one.
-void SpecChecker::CheckAdversarialSet(const v1::AttackSpec& spec) {
-  bool replays = false;
-  for (const v1::AttackEntry& entry : spec.attacks()) {
-    const v1::PluginInfo* plugin = FindPlugin(Family("attack"), entry.attack().name());
-    replays |= plugin != nullptr && HasTrait(plugin, "replays_set");
-  }
-  if (replays && !spec.has_adversarial_set())
-    Bad("spec.adversarial_set", "is missing: name the crafted set that attack transfer replays");
-  if (!replays && spec.has_adversarial_set())
-    Bad("spec.adversarial_set", "is replayed by no attack: add attack transfer");
 }
 
 void SpecChecker::CheckAnalyses(const std::string& field,

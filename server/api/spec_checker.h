@@ -62,6 +62,7 @@ class SpecChecker {
   void CheckAttack(v1::AttackSpec& spec);
   void CheckAttackOutputs(v1::AttackSpec& spec);
   void CheckAdversarialSet(const v1::AttackSpec& spec);
+  void CheckShards(const v1::AttackSpec& spec);
   void CheckExplain(v1::ExplainSpec& spec);
   void CheckExplainMaps(v1::ExplainSpec& spec);
   void CheckImages(const v1::ExplainSpec& spec, size_t max_bytes);

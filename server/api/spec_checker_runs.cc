@@ -8,6 +8,7 @@ namespace {
 
 constexpr int kMaxAttacks = 64;
 constexpr int kMaxSeeds = 64;
+constexpr int kMaxShards = 32;
 constexpr int kMaxBatch = 65536;
 constexpr int kMaxImages = 64;
 constexpr size_t kMaxInlineBytes = 1 << 20;
@@ -49,6 +50,7 @@ void SpecChecker::CheckAttack(v1::AttackSpec& spec) {
   if (!(spec.confidence_level() > 0 && spec.confidence_level() < 1))
     Bad("spec.confidence_level", "must be in (0, 1)");
   CheckAttackOutputs(spec);
+  CheckShards(spec);
 }
 
 void SpecChecker::CheckAttackOutputs(v1::AttackSpec& spec) {
@@ -66,6 +68,47 @@ void SpecChecker::CheckAttackOutputs(v1::AttackSpec& spec) {
   if (spec.search_precision().empty()) spec.set_search_precision("fp32");
   if (spec.search_precision() != "fp32" && spec.search_precision() != "bf16")
     Bad("spec.search_precision", "must be \"fp32\" or \"bf16\"");
+}
+
+// A crafted set belongs to the attacks that replay one.
+void SpecChecker::CheckAdversarialSet(const v1::AttackSpec& spec) {
+  bool replays = false;
+  for (const v1::AttackEntry& entry : spec.attacks()) {
+    const v1::PluginInfo* plugin = FindPlugin(Family("attack"), entry.attack().name());
+    replays |= HasTrait(plugin, "replays_set");
+  }
+  if (replays && !spec.has_adversarial_set()) {
+    Bad("spec.adversarial_set", "is missing: name the crafted set that attack transfer replays");
+  } else if (!replays && spec.has_adversarial_set()) {
+    Bad("spec.adversarial_set", "is replayed by no attack: add attack transfer");
+  } else if (replays) {
+    CheckBlob("spec.adversarial_set", spec.adversarial_set());
+  }
+}
+
+// What looks at all samples together cannot be divided.
+void SpecChecker::CheckShards(const v1::AttackSpec& spec) {
+  for (int i = 0; i < spec.shard_records_size(); ++i)
+    CheckBlob(absl::StrCat("spec.shard_records[", i, "]"), spec.shard_records(i));
+  if (spec.shard_records_size() == 1 || spec.shard_records_size() > kMaxShards)
+    Bad("spec.shard_records", absl::StrCat("must be those of all shards, 2 to ", kMaxShards));
+  if (!spec.has_shard()) return;
+  const v1::Shard& shard = spec.shard();
+  if (shard.count() < 2 || shard.count() > kMaxShards)
+    Bad("spec.shard.count", absl::StrCat("must be 2 to ", kMaxShards));
+  if (shard.index() < 0 || shard.index() >= shard.count())
+    Bad("spec.shard.index", "must be 0 to count - 1");
+  if (!spec.shard_records().empty())
+    Bad("spec.shard_records", "merges all shards; a job is one shard or the merge");
+  if (spec.stop().seconds() > 0 || spec.stop().robust_accuracy() > 0)
+    Bad("spec.stop", "in a shard only queries can be limited: the others look at all samples");
+  for (int i = 0; i < spec.attacks_size(); ++i) {
+    const std::string& name = spec.attacks(i).attack().name();
+    const v1::PluginInfo* plugin = FindPlugin(Family("attack"), name);
+    if (HasTrait(plugin, "whole_set"))
+      Bad(absl::StrCat("spec.attacks[", i, "].attack.name"),
+          absl::StrCat("attack \"", name, "\" looks at all samples together; run it whole"));
+  }
 }
 
 void SpecChecker::CheckExplain(v1::ExplainSpec& spec) {

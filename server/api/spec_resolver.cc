@@ -2,6 +2,7 @@
 #include "server/api/spec_resolver.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "common/blob_name.h"
@@ -72,6 +73,10 @@ absl::Status CheckFit(const v1::Dataset& dataset, const v1::Model& model, bool e
 absl::Status SpecResolver::Resolve(const v1::JobSpec& spec) {
   if (spec.has_train()) return ResolveTrain(spec.train(), spec);
   if (spec.has_attack()) {
+    std::vector<v1::BlobRef> given(spec.attack().shard_records().begin(),
+                                   spec.attack().shard_records().end());
+    if (spec.attack().has_adversarial_set()) given.push_back(spec.attack().adversarial_set());
+    RETURN_IF_ERROR(RequireBlobs(std::move(given)));
     ASSIGN_OR_RETURN(const v1::Model model, ResolveModel(spec.attack().model(), false));
     return ResolveData(spec.attack().data(), model, /*exact_shape=*/true);
   }

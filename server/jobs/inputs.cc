@@ -169,6 +169,8 @@ absl::StatusOr<StartPackage> OpenJobInputs(const v1::Job& job, JobStore& store, 
     RETURN_IF_ERROR(
         AddFile(package, "adversarial_set", "", spec.attack().adversarial_set(), blobs));
   }
+  for (const v1::BlobRef& records : spec.attack().shard_records())
+    RETURN_IF_ERROR(AddFile(package, "shard_records", "", records, blobs));
   AddCheckpoint(package, job, blobs);
   package.start.set_spec_digest(job.spec_digest());
   return package;

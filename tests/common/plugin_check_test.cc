@@ -73,6 +73,19 @@ google::protobuf::Value& Set(v1::PluginSpec& spec, const std::string& name) {
   return (*spec.mutable_params()->mutable_fields())[name];
 }
 
+TEST(PluginCheck, ASingleNumberIsAListOfOne) {
+  v1::PluginSpec spec = Pgd();
+  Set(spec, "weights").set_number_value(0.5);
+  const auto normal = NormalizePluginSpec(spec, Family());
+  ASSERT_TRUE(normal.ok()) << normal.status();
+  const auto& weights = normal->params().fields().at("weights").list_value();
+  ASSERT_EQ(weights.values_size(), 1);
+  EXPECT_EQ(weights.values(0).number_value(), 0.5);
+  Set(spec, "weights").set_number_value(2);
+  EXPECT_THAT(std::string(NormalizePluginSpec(spec, Family()).status().message()),
+              HasSubstr("has an entry that is 2, outside [0, 1]"));
+}
+
 TEST(PluginCheck, FillsEveryDefault) {
   const auto normal = NormalizePluginSpec(Pgd(), Family());
   ASSERT_TRUE(normal.ok()) << normal.status();

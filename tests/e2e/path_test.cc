@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The whole path with the real programs: client -> server -> worker -> core -> report -> client.
+#include <gmock/gmock.h>
 #include <google/protobuf/struct.pb.h>
 #include <google/protobuf/util/json_util.h>
 #include <gtest/gtest.h>
@@ -15,6 +16,8 @@
 #include <vector>
 
 #include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "client/cancel.h"
 #include "client/client.h"
 #include "tests/support/programs/program.h"
@@ -25,6 +28,7 @@ namespace {
 
 using google::protobuf::Struct;
 using google::protobuf::Value;
+using ::testing::HasSubstr;
 
 Value Json(const std::string& text) {
   Struct parsed;
@@ -98,6 +102,61 @@ TEST(Path, TrainsAttacksAndExplains) {
   const Value maps = At(JobData(explain), {"result", "explain"});
   EXPECT_EQ(Number(At(maps, {"num_maps"})), 4);
   EXPECT_FALSE(std::filesystem::is_empty(folder.path() + "/maps"));
+}
+
+// Without what depends on the clock and on how full the calls of the network were.
+Value Lasting(const Value& value) {
+  Value out = value;
+  if (value.has_list_value()) {
+    for (Value& one : *out.mutable_list_value()->mutable_values()) one = Lasting(one);
+  } else if (value.has_struct_value()) {
+    auto& fields = *out.mutable_struct_value()->mutable_fields();
+    for (const char* name : {"seconds", "final_check_seconds", "padded_rows"}) fields.erase(name);
+    for (auto& [name, field] : fields) field = Lasting(field);
+  }
+  return out;
+}
+
+TEST(Path, ShardsMergeToTheReportOfOnePiece) {
+  const TemporaryFolder folder;
+  ServerProcess server(folder.path() + "/data");
+  JobData(server.Cli(TrainArguments("robust")));
+  const std::vector<std::string> attack =
+      Join(Join({"-o", "json", "attack", "--model", "robust"}, kData),
+           {"--samples", "50", "--epsilon", "0.06", "--attack", "fgsm", "--attack", "apgd_ce",
+            "--param", "steps=5", "--wait"});
+  const Value whole = At(JobData(server.Cli(attack)), {"result", "attack"});
+  const Value merged =
+      At(JobData(server.Cli(Join(attack, {"--shards", "3"}))), {"result", "attack"});
+  EXPECT_EQ(Lasting(merged).DebugString(), Lasting(whole).DebugString());
+
+  const ProgramResult listed = server.Cli({"-o", "name", "job", "list", "--kind", "attack"});
+  std::vector<std::string> jobs = absl::StrSplit(listed.out, '\n', absl::SkipEmpty());
+  ASSERT_EQ(jobs.size(), 5u);  // newest first: the merge, three shards, the whole
+  const ProgramResult again = server.Cli(
+      {"attack", "--merge", absl::StrCat(jobs[3], ",", jobs[1], ",", jobs[2]), "--wait"});
+  EXPECT_EQ(again.exit_code, 0) << again.err;
+  EXPECT_THAT(server.Cli({"attack", "--merge", absl::StrCat(jobs[1], ",", jobs[2]), "--wait"}).out,
+              HasSubstr("name those of every shard"));
+  const ProgramResult wrong = server.Cli({"attack", "--merge", jobs[4]});
+  EXPECT_EQ(wrong.exit_code, 2);
+  EXPECT_THAT(wrong.err, HasSubstr("is no shard"));
+}
+
+TEST(Path, FlagsOfTheThreatModelPassByAttacksWithoutOne) {
+  const TemporaryFolder folder;
+  ServerProcess server(folder.path() + "/data");
+  JobData(server.Cli(TrainArguments("robust")));
+  const Value report =
+      At(JobData(server.Cli(Join(Join({"-o", "json", "attack", "--model", "robust"}, kData),
+                                 {"--samples", "20", "--epsilon", "0.06", "--attack", "fgsm",
+                                  "--attack", "brightness_contrast", "--wait"}))),
+         {"result", "attack"});
+  const Value blocks = At(report, {"attacks"});
+  ASSERT_EQ(blocks.list_value().values_size(), 2);
+  EXPECT_EQ(At(blocks.list_value().values(0), {"threat", "norm"}).string_value(), "LINF");
+  EXPECT_EQ(At(blocks.list_value().values(1), {"threat", "norm"}).string_value(),
+            "NORM_UNSPECIFIED");
 }
 
 TEST(Path, AFetchedCheckpointRegistersAgainAndGivesTheSameNumbers) {

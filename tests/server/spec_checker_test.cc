@@ -135,7 +135,13 @@ INSTANTIATE_TEST_SUITE_P(
                 "number_value: 3 } } } } threat { norm: LINF epsilon: 0.1 } } }",
                 "spec.attacks[1].attack.params.stepz", "BAD_PARAMETER", "did you mean \"steps\""},
         BadCase{kAttack, "attack { adversarial_set { size_bytes: 1 } }", "spec.adversarial_set",
-                "INVALID_SPEC", "attack transfer"}));
+                "INVALID_SPEC", "attack transfer"},
+        BadCase{kAttack, "attack { shard { index: 2 count: 2 } }", "spec.shard.index",
+                "INVALID_SPEC", "count - 1"},
+        BadCase{kAttack, "attack { shard { count: 33 } }", "spec.shard.count", "INVALID_SPEC",
+                "2 to 32"},
+        BadCase{kAttack, "attack { shard { count: 2 } stop { seconds: 9 } }", "spec.stop",
+                "INVALID_SPEC", "all samples"}));
 
 INSTANTIATE_TEST_SUITE_P(
     Explain, BadSpec,
