@@ -178,8 +178,14 @@ absl::Status Evaluation::RunInstance(int index) {
   // What a cohort gives depends on its samples anyway, and most of its search has few rows.
   Victim victim(searched, BatchNormMode::kEval, compute_batch_,
                 instances_[index].cohorts ? Tail::kShrunk : Tail::kExact);
-  const double share = 0.9 / static_cast<double>(instances_.size());
   const size_t most = SamplesAtOnce(instances_[index], open.size());
+  const auto observe = [&] {
+    const double done = static_cast<double>(begin) / static_cast<double>(open.size());
+    Observe("attack " + instances_[index].name,
+            0.05 + 0.9 * (index + done) / static_cast<double>(instances_.size()),
+            static_cast<double>(begin - replayed) / std::max(SecondsSince(start), 1e-9), index);
+  };
+  if (replayed > 0) observe();
   while (begin < open.size() && !ShouldStop()) {
     const size_t count = std::min(most, open.size() - begin);
     ASSIGN_OR_RETURN(const BatchRecord batch,
@@ -187,9 +193,7 @@ absl::Status Evaluation::RunInstance(int index) {
     state_.Apply(batch);
     if (options_.journal != nullptr) RETURN_IF_ERROR(options_.journal->Append(batch));
     begin += count;
-    Observe("attack " + instances_[index].name,
-            0.05 + share * (index + static_cast<double>(begin) / static_cast<double>(open.size())),
-            static_cast<double>(begin - replayed) / std::max(SecondsSince(start), 1e-9), index);
+    observe();
   }
   state_.Finish(index);
   return absl::OkStatus();

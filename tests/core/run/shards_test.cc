@@ -50,21 +50,26 @@ MemoryRunContext Context() {
   return context;
 }
 
-// A report and the bytes of its sample table.
+// A report, the bytes of its sample table, and the images where they are asked for.
 struct Outcome {
   v1::AttackReport report;
   std::string samples;
+  at::Tensor images;
 };
 
 absl::StatusOr<Outcome> RunAttack(const v1::AttackSpec& spec, MemoryRunContext& context) {
   Outcome out;
   if (const absl::Status status = Evaluate(spec, context, out.report); !status.ok()) return status;
   out.samples = context.FindArtifact("sample_table")->bytes;
+  if (const auto* set = context.FindArtifact("adversarial_examples"); set != nullptr) {
+    out.images = ParseSafetensors(FileView::Own(set->bytes))->tensors.at("x_adv").clone();
+  }
   return out;
 }
 
-// Without what depends on the clock and on how full the calls were.
+// Without what depends on the clock (a set of images has a date) and on how full the calls were.
 std::string Comparable(v1::AttackReport report) {
+  report.clear_adversarial_examples();
   report.clear_seconds();
   report.clear_final_check_seconds();
   report.clear_padded_rows();
@@ -117,6 +122,9 @@ void ExpectMergesToTheWhole(const v1::AttackSpec& spec, int count) {
   ASSERT_TRUE(merged.ok()) << merged.status();
   EXPECT_EQ(Comparable(merged->report), Comparable(whole.report));
   EXPECT_EQ(merged->samples, whole.samples);
+  if (whole.images.defined()) {
+    EXPECT_TRUE(at::equal(merged->images, whole.images));
+  }
 }
 
 TEST(Shards, MergeToTheReportOfAnEvaluationInOnePiece) {
