@@ -27,4 +27,8 @@ int64_t ComputeBatch(const EvaluationOptions& options, Model& model) {
   return RowsWithin(MeasureRowMemory(model), options.memory_limit, rows);
 }
 
+int64_t VerifyRows(int64_t compute_batch) {
+  return std::clamp<int64_t>(compute_batch / 8, std::min<int64_t>(8, compute_batch), compute_batch);
+}
+
 }  // namespace adamant

@@ -21,12 +21,6 @@ using Clock = std::chrono::steady_clock;
 
 constexpr int64_t kCallsInFlight = 8;  // samples in flight = this many calls, by default
 
-// Rows of a call that verifies. Claims come a few at a time, so there are fewer than in other
-// calls, but always the same number: a verification does not depend on what is claimed beside it.
-int64_t VerifyRows(int64_t compute_batch) {
-  return std::clamp<int64_t>(compute_batch / 8, std::min<int64_t>(8, compute_batch), compute_batch);
-}
-
 double SecondsSince(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }

@@ -135,5 +135,8 @@ absl::StatusOr<EvaluationResult> RunEvaluation(Model& model, const Samples& samp
 // Rows per call as asked for, or else automatically: 64 on the CPU and 256 on a GPU, halved for
 // large images, and on the CPU until a call fits into 60 % of options.memory_limit.
 int64_t ComputeBatch(const EvaluationOptions& options, Model& model);
+// Rows of a call that verifies. Claims come a few at a time, so there are fewer than in other
+// calls, but always the same number: a verification does not depend on what is claimed beside it.
+int64_t VerifyRows(int64_t compute_batch);
 
 }  // namespace adamant
