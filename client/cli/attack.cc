@@ -99,10 +99,15 @@ absl::Status ApplyRun(const AttackFlags& flags, v1::AttackSpec& spec) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<int> Merge(const AttackFlags& flags, bool named, Session& session) {
-  if (named || !flags.submit.file.empty() || flags.shards.has_value()) {
-    return UsageError("--merge takes model, data and attacks from the shards; do not name them");
-  }
+// Whether flags say what is attacked, with what; a merge knows that from its shards.
+bool SaysWhat(const AttackFlags& flags) {
+  const SelectFlags& select = flags.select;
+  return !flags.submit.file.empty() || flags.shards.has_value() || flags.no_cascade ||
+         !flags.threat.norm.empty() || !flags.threat.epsilon.empty() || !select.split.empty() ||
+         !select.ids.empty() || select.samples != 0 || select.begin != 0;
+}
+
+absl::StatusOr<int> Merge(const AttackFlags& flags, Session& session) {
   v1::JobSpec job;
   ASSIGN_OR_RETURN(*job.mutable_attack(), MergeSpec(session, flags.merge));
   RETURN_IF_ERROR(ApplyRun(flags, *job.mutable_attack()));
@@ -111,7 +116,12 @@ absl::StatusOr<int> Merge(const AttackFlags& flags, bool named, Session& session
 
 absl::StatusOr<int> Attack(const CLI::App& app, const AttackFlags& flags, Session& session) {
   ASSIGN_OR_RETURN(const std::vector<TypedPlugin> plugins, BindParams(CollectTyped(app)));
-  if (!flags.merge.empty()) return Merge(flags, !plugins.empty(), session);
+  if (!flags.merge.empty()) {
+    if (!plugins.empty() || SaysWhat(flags)) {
+      return UsageError("--merge takes model, data and attacks from the shards; do not name them");
+    }
+    return Merge(flags, session);
+  }
   v1::JobSpec job;
   v1::AttackSpec& spec = *job.mutable_attack();
   RETURN_IF_ERROR(LoadSpecFile(flags.submit, spec));

@@ -138,6 +138,10 @@ TEST(Path, ShardsMergeToTheReportOfOnePiece) {
   EXPECT_EQ(again.exit_code, 0) << again.err;
   EXPECT_THAT(server.Cli({"attack", "--merge", absl::StrCat(jobs[1], ",", jobs[2]), "--wait"}).out,
               HasSubstr("name those of every shard"));
+  const ProgramResult both =
+      server.Cli({"attack", "--merge", absl::StrCat(jobs[1], ",", jobs[2]), "--epsilon", "0.1"});
+  EXPECT_EQ(both.exit_code, 2);
+  EXPECT_THAT(both.err, HasSubstr("do not name them"));
   const ProgramResult wrong = server.Cli({"attack", "--merge", jobs[4]});
   EXPECT_EQ(wrong.exit_code, 2);
   EXPECT_THAT(wrong.err, HasSubstr("is no shard"));
