@@ -2,6 +2,7 @@
 #include "client/cli/attack_shards.h"
 
 #include <algorithm>
+#include <optional>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -31,10 +32,16 @@ std::string MergeCommand(const v1::ListJobsResponse& shards) {
   return absl::StrCat("`adamant attack --merge ", absl::StrJoin(uids, ","), "`");
 }
 
+void SayHowToMerge(Session& session, const v1::ListJobsResponse& shards) {
+  session.Note(absl::StrCat("once all have succeeded, merge them: ", MergeCommand(shards)));
+}
+
 void CancelAll(Session& session, Client& client, const v1::ListJobsResponse& shards) {
   for (const v1::Job& job : shards.jobs()) {
-    if (const auto cancelled = client.CancelJob(job.name()); !cancelled.ok()) {
-      session.Note(absl::StrCat(job.name(), " goes on: ", cancelled.status().message()));
+    // FAILED_PRECONDITION: it has ended.
+    const absl::StatusOr<v1::Job> cancelled = client.CancelJob(job.name());
+    if (!cancelled.ok() && !absl::IsFailedPrecondition(cancelled.status())) {
+      session.Note(absl::StrCat(job.name(), " was not cancelled: ", cancelled.status().message()));
     }
   }
 }
@@ -65,7 +72,7 @@ absl::StatusOr<v1::ListJobsResponse> SubmitAll(Session& session, int count,
 int FinishSubmitted(Session& session, const v1::ListJobsResponse& shards) {
   std::vector<std::string> names;
   for (const v1::Job& job : shards.jobs()) names.push_back(job.name());
-  session.Note(absl::StrCat("once all have succeeded, merge them: ", MergeCommand(shards)));
+  SayHowToMerge(session, shards);
   const std::string text = absl::StrJoin(names, "\n");
   return session.FinishRows(shards, shards.jobs(), text + "\n", text);
 }
@@ -88,6 +95,10 @@ absl::StatusOr<std::optional<int>> WaitForAll(Session& session, const SubmitFlag
       FinishSubmitted(session, shards);
       return kExitTimeout;
     }
+    if (absl::IsCancelled(ended.status())) {
+      session.Note("so do the other shards");
+      SayHowToMerge(session, shards);
+    }
     RETURN_IF_ERROR(ended.status());
     session.Note(
         absl::StrCat(ShardText(job), ", ", job.name(), ": ", v1::JobState_Name(ended->state())));
@@ -96,7 +107,10 @@ absl::StatusOr<std::optional<int>> WaitForAll(Session& session, const SubmitFlag
       ASSIGN_OR_RETURN(Client * client, session.client());
       CancelAll(session, *client, shards);
     } else {
-      session.Note("the other shards go on; nothing was merged");
+      session.Note(
+          absl::StrCat("the other shards go on; nothing was merged. Run it again with "
+                       "`adamant job retry ",
+                       UidOf(*ended), "`; `adamant attack --merge` takes the new one"));
     }
     return FinishWithJob(session, *ended, /*watched=*/false);
   }

@@ -236,25 +236,6 @@ void Describe(const DataSlice& data, const EvaluationOptions& options, RunContex
   report.set_compute_batch(static_cast<int32_t>(options.compute_batch));
 }
 
-// What is open until all shards are merged.
-void DescribeShard(const v1::Shard& shard, v1::AttackReport& report) {
-  *report.mutable_shard() = shard;
-  report.set_selection(absl::StrCat(report.selection(), ", ", ShardText(shard)));
-  report.set_verdict(v1::UNCHECKED);
-  report.set_verdict_reason(
-      absl::StrCat(ShardText(shard), ": checks and analyses belong to the merged report"));
-}
-
-// What a merged report cannot have in common with one of an evaluation in one piece.
-void NoteCohorts(const std::vector<AttackInstance>& instances, v1::AttackReport& report) {
-  for (const AttackInstance& instance : instances) {
-    if (!instance.cohorts) continue;
-    report.add_notes(absl::StrCat(instance.name, ": searched ", kCohortSize,
-                                  " samples of one shard at a time; in one piece it divides its "
-                                  "passes among other samples"));
-  }
-}
-
 // Takes over what an earlier attempt finished. Work that cannot be taken over is done again.
 absl::Status Restore(RunContext& context, AttackJournal& journal) {
   const std::shared_ptr<const FileView> file = context.resume();

@@ -166,4 +166,21 @@ absl::Status MergeShards(const std::vector<ShardRecords>& shards, const DataSlic
   return absl::OkStatus();
 }
 
+void DescribeShard(const v1::Shard& shard, v1::AttackReport& report) {
+  *report.mutable_shard() = shard;
+  report.set_selection(absl::StrCat(report.selection(), ", ", ShardText(shard)));
+  report.set_verdict(v1::UNCHECKED);
+  report.set_verdict_reason(
+      absl::StrCat(ShardText(shard), ": checks and analyses belong to the merged report"));
+}
+
+void NoteCohorts(const std::vector<AttackInstance>& instances, v1::AttackReport& report) {
+  for (const AttackInstance& instance : instances) {
+    if (!instance.cohorts) continue;
+    report.add_notes(absl::StrCat(instance.name, ": searched ", kCohortSize,
+                                  " samples of one shard at a time; in one piece it divides its "
+                                  "passes among other samples"));
+  }
+}
+
 }  // namespace adamant

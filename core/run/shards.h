@@ -49,4 +49,10 @@ absl::StatusOr<std::vector<ShardRecords>> OpenShards(const v1::AttackSpec& spec,
 absl::Status MergeShards(const std::vector<ShardRecords>& shards, const DataSlice& data,
                          const ModelShape& shape, AttackJournal& journal);
 
+// Says in the report of a shard what it is of, and what is open until all shards are merged.
+void DescribeShard(const v1::Shard& shard, v1::AttackReport& report);
+
+// Notes what a merged report cannot have in common with one of an evaluation in one piece.
+void NoteCohorts(const std::vector<AttackInstance>& instances, v1::AttackReport& report);
+
 }  // namespace adamant
